@@ -1,0 +1,40 @@
+# A front door: every target calls meson or a script.
+PREFIX ?= /usr/local
+PYTHON := /usr/bin/python3
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test lint clean install
+
+help:
+	@echo 'make deps     install the Debian packages that are missing (root or sudo)'
+	@echo 'make build    deps, then a release build: build/volley'
+	@echo 'make demo     build, then the ping-pong line-up on this machine'
+	@echo 'make test     deps, then every test: release, ASan and UBSan, TSan'
+	@echo 'make lint     clang-format, clang-tidy, shellcheck, Python syntax'
+	@echo 'make clean    remove the build folders'
+	@echo 'make install  install the release build (PREFIX=$(PREFIX), DESTDIR=)'
+
+deps:
+	@scripts/deps.sh
+
+build: deps
+	@$(PYTHON) -B scripts/build.py release
+
+demo: deps
+	@$(PYTHON) -B scripts/build.py release volley
+	@scripts/demo.sh
+
+test: deps
+	@$(PYTHON) -B scripts/run_tests.py
+
+lint: deps
+	@scripts/deps.sh lint
+	@$(PYTHON) -B scripts/build.py release
+	@scripts/lint.sh
+
+clean:
+	rm -rf build build-debug build-tsan build-deps
+
+install: build
+	@/usr/bin/meson configure build -Dprefix=$(PREFIX)
+	@DESTDIR='$(DESTDIR)' /usr/bin/meson install -C build
