@@ -1,0 +1,98 @@
+/* arch_compat.h - the few instructions that differ between processors, behind one set of names */
+#ifndef VLY_BASE_ARCH_COMPAT_H
+#define VLY_BASE_ARCH_COMPAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <x86intrin.h>
+#endif
+
+/* Tells the processor that this thread spins, so that its SMT sibling gets the core. */
+static inline void vly_arch_relax(void)
+{
+#if defined(__x86_64__)
+	_mm_pause();
+#elif defined(__aarch64__)
+	__asm__ __volatile__("yield" ::: "memory");
+#endif
+}
+
+/*
+ * The time stamp counter; 0 where there is none. Not serialising: neighbouring loads may pass it.
+ */
+static inline uint64_t vly_arch_tsc(void)
+{
+#if defined(__x86_64__)
+	return __rdtsc();
+#else
+	return 0;
+#endif
+}
+
+/*
+ * The same, after every earlier load is done: for calibration, where a bracket must really enclose.
+ */
+static inline uint64_t vly_arch_tsc_ordered(void)
+{
+#if defined(__x86_64__)
+	unsigned int cpu;
+
+	return __rdtscp(&cpu);
+#else
+	return 0;
+#endif
+}
+
+/*
+ * Whether CPUID promises a counter of constant rate that never stops (leaf 0x80000007, EDX bit 8).
+ */
+static inline bool vly_arch_tsc_invariant(void)
+{
+#if defined(__x86_64__)
+	unsigned int eax, ebx, ecx, edx;
+	bool rdtscp;
+
+	if (!__get_cpuid(0x80000001u, &eax, &ebx, &ecx, &edx))
+		return false;
+	rdtscp = edx & (1u << 27);
+	if (!__get_cpuid(0x80000007u, &eax, &ebx, &ecx, &edx))
+		return false;
+	return rdtscp && (edx & (1u << 8));
+#else
+	return false;
+#endif
+}
+
+/* CRC32C of eight bytes and of one; only to be called where VLY_ARCH_CRC32C is 1. */
+#if defined(__SSE4_2__)
+#define VLY_ARCH_CRC32C 1
+static inline uint32_t vly_arch_crc32c_u64(uint32_t crc, uint64_t word)
+{
+	return (uint32_t)_mm_crc32_u64(crc, word);
+}
+
+static inline uint32_t vly_arch_crc32c_u8(uint32_t crc, uint8_t byte)
+{
+	return _mm_crc32_u8(crc, byte);
+}
+#elif defined(__ARM_FEATURE_CRC32) && __ARM_FEATURE_CRC32
+#include <arm_acle.h>
+#define VLY_ARCH_CRC32C 1
+static inline uint32_t vly_arch_crc32c_u64(uint32_t crc, uint64_t word)
+{
+	return __crc32cd(crc, word);
+}
+
+static inline uint32_t vly_arch_crc32c_u8(uint32_t crc, uint8_t byte)
+{
+	return __crc32cb(crc, byte);
+}
+#else
+#define VLY_ARCH_CRC32C 0
+#endif
+
+#endif
