@@ -1,0 +1,294 @@
+/* send.c - queueing what is to be sent: all of a message or nothing of it */
+#include <errno.h>
+#include <string.h>
+
+#include "engine/core.h"
+
+/* Below this a copy is cheaper than the bookkeeping of a reference (measured: some 0.5 KB). */
+#define COPY_BELOW 512u
+
+/* What a send asks of the pools; `bufs` and `refs` are upper bounds, since the last buffer of the queue may have room. */
+struct need {
+	uint32_t len, bufs, refs;
+};
+
+static int block(struct vly_core *core, struct vly_conn_head *conn, uint32_t mark,
+		 uint64_t *counter)
+{
+	(void)core;
+	conn->flags |= VLY_F_TX_BLOCKED;
+	conn->tx_mark = mark;
+	vly_count(counter, 1);
+	return -EAGAIN;
+}
+
+/* Joins the FIFO of those who wait for buffers of the pool. */
+static int starve(struct vly_core *core, struct vly_conn_head *conn, const struct need *need)
+{
+	struct vly_env *env = &core->env;
+
+	conn->flags |= VLY_F_TX_STARVED;
+	conn->want_bufs = VLY_MAX(need->bufs, need->refs);
+	conn->starved_next = VLY_NO_SLOT;
+	conn->starved_prev = env->starved_tail;
+	if (env->starved_tail == VLY_NO_SLOT)
+		env->starved_head = conn->slot;
+	else
+		vly_conn_at(&env->conns, env->starved_tail)->starved_next = conn->slot;
+	env->starved_tail = conn->slot;
+	return block(core, conn, 0, &env->stats->tx_blocked_pool);
+}
+
+/*
+ * A connection that has something queued may have as much as is left for all others together, so that peers which stop
+ * reading share a part of the pool and never take the whole. (Dynamic thresholds, as in switches: Choudhury and Hahne 1998.)
+ */
+static bool within_share(const struct vly_env *env, const struct vly_conn_head *conn, uint32_t len)
+{
+	uint64_t left = (uint64_t)env->tx_pool.slab.free_count * env->config->tx_buf_bytes;
+
+	return conn->tx_bytes == 0 || (uint64_t)conn->tx_bytes + len <= left;
+}
+
+/* Whether the pools have what is needed, promises to others left aside. Nobody overtakes those who wait. */
+static bool pools_serve(struct vly_env *env, struct vly_conn_head *conn, const struct need *need)
+{
+	uint32_t promised = env->granted_bufs;
+
+	if (conn->flags & VLY_F_TX_GRANTED)
+		promised -= VLY_MIN(promised, conn->want_bufs);
+	else if (env->starved_head != VLY_NO_SLOT && (need->bufs || need->refs))
+		return false;
+	return env->tx_pool.slab.free_count >= promised + need->bufs &&
+	       env->ref_pool.slab.free_count >= (need->refs ? promised + need->refs : 0);
+}
+
+/* 0: the message may be queued; the pools have what it needs. */
+static int admit(struct vly_core *core, struct vly_conn_head *conn, const struct need *need)
+{
+	struct vly_env *env = &core->env;
+
+	if (need->len > conn->tx_budget || need->bufs > env->tx_pool.slab.count ||
+	    need->refs > env->ref_pool.slab.count)
+		return -EMSGSIZE;
+	if (conn->flags & VLY_F_TX_BLOCKED)
+		return -EAGAIN;
+	if (vly_unlikely(need->len > conn->tx_budget - conn->tx_bytes))
+		return block(core, conn, conn->tx_budget / 2, &env->stats->tx_blocked_budget);
+	if (vly_unlikely(!within_share(env, conn, need->len)))
+		return block(core, conn, conn->tx_bytes / 2, &env->stats->tx_blocked_budget);
+	if (vly_unlikely(!pools_serve(env, conn, need)))
+		return starve(core, conn, need);
+	if (vly_unlikely(conn->flags & VLY_F_TX_GRANTED)) {
+		/* The promise shrinks by what is taken. */
+		uint32_t taken = VLY_MIN(VLY_MAX(need->bufs, need->refs), conn->want_bufs);
+
+		conn->want_bufs -= taken;
+		env->granted_bufs -= taken;
+	}
+	return 0;
+}
+
+static void link_buf(struct vly_conn_head *conn, struct vly_buf *buf)
+{
+	if (conn->tx_tail)
+		conn->tx_tail->next = buf;
+	else
+		conn->tx_head = buf;
+	conn->tx_tail = buf;
+}
+
+/* Room in the last buffer of the queue that a copy may use. */
+static uint32_t tail_room(const struct vly_conn_head *conn)
+{
+	return conn->tx_tail && vly_buf_writable(conn->tx_tail) ? vly_buf_tailroom(conn->tx_tail)
+								: 0;
+}
+
+static uint32_t bufs_for(const struct vly_env *env, uint32_t len)
+{
+	return (len + env->config->tx_buf_bytes - 1) / env->config->tx_buf_bytes;
+}
+
+/* Copies to the end of the queue; admit() has said that the pool serves. */
+static void append_copy(struct vly_core *core, struct vly_conn_head *conn, const void *data,
+			uint32_t len)
+{
+	const uint8_t *from = data;
+
+	while (len > 0) {
+		uint32_t room = tail_room(conn);
+
+		if (!room) {
+			struct vly_buf *buf = vly_buf_get(&core->env.tx_pool);
+
+			link_buf(conn, buf);
+			room = vly_buf_tailroom(buf);
+		}
+		uint32_t part = VLY_MIN(room, len);
+
+		memcpy(vly_buf_append(conn->tx_tail, part), from, part);
+		from += part;
+		len -= part;
+	}
+}
+
+/* The stream that a handle names, if it can be sent on. */
+static int find_stream(struct vly_core *core, vly_conn handle, struct vly_conn_head **conn)
+{
+	int error = vly_core_find(core, handle, conn);
+
+	if (vly_unlikely(error))
+		return error;
+	if (vly_unlikely((*conn)->type != VLY_STREAM))
+		return -EINVAL;
+	if (vly_unlikely((*conn)->state != VLY_OPENED))
+		return -ENOTCONN;
+	return vly_unlikely((*conn)->flags & VLY_F_SHUT) ? -EPIPE : 0;
+}
+
+static void queued(struct vly_core *core, struct vly_conn_head *conn, uint32_t len)
+{
+	conn->tx_bytes += len;
+	vly_core_dirty(core, conn);
+	vly_count(&core->env.stats->tx_sends, 1);
+}
+
+static struct need need_of_copy(struct vly_core *core, struct vly_conn_head *conn, uint32_t len)
+{
+	uint32_t room = tail_room(conn);
+
+	return (struct need){.len = len, .bufs = len > room ? bufs_for(&core->env, len - room) : 0};
+}
+
+int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t len)
+{
+	struct vly_conn_head *conn;
+	int error = find_stream(core, handle, &conn);
+
+	if (vly_unlikely(error || !len))
+		return error;
+	struct need need = need_of_copy(core, conn, len);
+
+	error = admit(core, conn, &need);
+	if (vly_unlikely(error))
+		return error;
+	append_copy(core, conn, data, len);
+	queued(core, conn, len);
+	return 0;
+}
+
+int vly_sendv(struct vly_core *core, vly_conn handle, const struct iovec *iov, int iov_count)
+{
+	struct vly_conn_head *conn;
+	int error = find_stream(core, handle, &conn);
+	uint64_t len = 0;
+
+	if (error)
+		return error;
+	if (iov_count < 0)
+		return -EINVAL;
+	for (int i = 0; i < iov_count; i++) {
+		if (iov[i].iov_len > UINT32_MAX)
+			return -EMSGSIZE;
+		len += iov[i].iov_len;
+	}
+	if (len > UINT32_MAX)
+		return -EMSGSIZE;
+	if (!len)
+		return 0;
+	struct need need = need_of_copy(core, conn, (uint32_t)len);
+
+	error = admit(core, conn, &need);
+	if (error)
+		return error;
+	for (int i = 0; i < iov_count; i++)
+		append_copy(core, conn, iov[i].iov_base, (uint32_t)iov[i].iov_len);
+	queued(core, conn, (uint32_t)len);
+	return 0;
+}
+
+int vly_send_owned(struct vly_core *core, vly_conn handle, const void *data, uint32_t len,
+		   void *cookie)
+{
+	struct vly_conn_head *conn;
+	struct need need = {.len = len, .refs = 1};
+	int error = find_stream(core, handle, &conn);
+
+	if (error)
+		return error;
+	error = admit(core, conn, &need);
+	if (error)
+		return error;
+	struct vly_buf *buf = vly_buf_get(&core->env.ref_pool);
+
+	vly_buf_borrow(buf, (uint8_t *)(uintptr_t)data, len, cookie);
+	link_buf(conn, buf);
+	queued(core, conn, len);
+	return 0;
+}
+
+/* The receive buffer that an event's data lies in, or NULL if it lies elsewhere. */
+static struct vly_buf *event_buf(struct vly_core *core, const struct vly_event *event)
+{
+	struct vly_buf_pool *pool = &core->env.rx_pool;
+
+	return event->buf < pool->slab.count ? vly_buf_at(pool, event->buf) : NULL;
+}
+
+int vly_send_event(struct vly_core *core, vly_conn handle, const struct vly_event *event)
+{
+	struct vly_conn_head *conn;
+	struct need need = {.len = event->len, .refs = 1};
+	int error = find_stream(core, handle, &conn);
+
+	if (error)
+		return error;
+	if (event->kind != VLY_DATA && event->kind != VLY_DGRAM)
+		return -EINVAL;
+	struct vly_buf *parent = event_buf(core, event);
+
+	if (event->len < COPY_BELOW || !parent || !vly_rx_may_pin(&core->env.rx, parent))
+		return vly_send(core, handle, event->data, event->len);
+	error = admit(core, conn, &need);
+	if (error)
+		return error;
+	struct vly_buf *buf = vly_buf_get(&core->env.ref_pool);
+
+	vly_buf_attach(buf, parent, event->data, event->len);
+	link_buf(conn, buf);
+	queued(core, conn, event->len);
+	return 0;
+}
+
+int vly_sendto(struct vly_core *core, vly_conn handle, const struct vly_addr *to, const void *data,
+	       uint32_t len)
+{
+	struct vly_conn_head *conn;
+	uint32_t capacity = core->config->tx_buf_bytes;
+	int error = vly_core_find(core, handle, &conn);
+
+	if (error)
+		return error;
+	if (conn->type != VLY_UDP || to->family == VLY_NO_FAMILY || to->family == VLY_UNIX)
+		return -EINVAL;
+	if (conn->state != VLY_OPENED)
+		return -ENOTCONN;
+	if (len > capacity - sizeof(*to))
+		return -EMSGSIZE;
+	struct need need = {.len = len + (uint32_t)sizeof(*to), .bufs = 1};
+
+	error = admit(core, conn, &need);
+	if (error)
+		return error;
+	/* One buffer each: where a datagram begins and ends is kept by the buffers. */
+	struct vly_buf *buf = vly_buf_get(&core->env.tx_pool);
+
+	memcpy(vly_buf_append(buf, sizeof(*to)), to, sizeof(*to));
+	if (len)
+		memcpy(vly_buf_append(buf, len), data, len);
+	buf->mark = 1;
+	link_buf(conn, buf);
+	queued(core, conn, need.len);
+	return 0;
+}

@@ -1,0 +1,74 @@
+/* env.h - what a core lends to its nic: tables, pools, wheel, the batch to fill, and where late news waits */
+#ifndef VLY_NIC_ENV_H
+#define VLY_NIC_ENV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/wheel.h"
+#include "mempool/buf.h"
+#include "mempool/region.h"
+#include "nic/batch.h"
+#include "nic/conn.h"
+#include "nic/rx.h"
+#include "volley/config.h"
+#include "volley/stats.h"
+
+struct vly_env {
+	struct vly_batch batch;
+	struct vly_conn_table conns;
+	struct vly_rx rx;
+	struct vly_wheel wheel;
+	struct vly_buf_pool tx_pool; /* copies */
+	struct vly_buf_pool
+		ref_pool; /* descriptors of borrowed memory and of pinned receive buffers */
+	struct vly_buf_pool rx_pool;
+	struct vly_stats *stats; /* written by this core, read by anyone: vly_count() */
+	const struct vly_config *config;
+	struct vly_region *region; /* for the nic's own tables, while it opens */
+
+	/*
+	 * Late news: what happens outside a poll, or finds the batch full. A poll emits all of `sent` before any CLOSED, so SENT
+	 * never follows its connection's end.
+	 */
+	struct vly_conn_head *pending_head, *pending_tail;
+	struct vly_buf *sent_head,
+		*sent_tail; /* done descriptors: cookie; mark = slot, len = errno */
+
+	/* The FIFO of connections that found the send pool empty, and those promised buffers for this batch. */
+	uint32_t starved_head, starved_tail, granted_head; /* slots */
+	uint32_t granted_bufs;
+
+	/* The dead whose last event is in the current batch: retired when the next one begins. */
+	struct vly_conn_head **retiring;
+	uint32_t retiring_count;
+
+	int wake_fd;  /* an eventfd: any thread writes it to end a poll */
+	int timer_fd; /* ends a poll of an embedded core in time; -1 until vly_core_fd */
+};
+
+/* Adds to a counter that other threads may read: one writer, no read-modify-write needed. */
+static inline void vly_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+/* Queues a connection for the next poll's attention; `flag` is one of VLY_F_PEND_*. */
+void vly_env_pend(struct vly_env *env, struct vly_conn_head *conn, uint16_t flag);
+
+/*
+ * The nic has let go of the connection's descriptor and everything else: the rest of its queue is dropped (borrowed memory goes
+ * back with a SENT), and its last event, OPEN or CLOSED with `status`, is due. The nic must not touch the record afterwards.
+ */
+void vly_env_dead(struct vly_env *env, struct vly_conn_head *conn, int status);
+
+/* The nic has sent the first `bytes` of the connection's queue. */
+void vly_env_tx_done(struct vly_env *env, struct vly_conn_head *conn, uint32_t bytes);
+
+/* Drops the first datagram of a UDP socket's queue: it was sent, or cannot be. */
+void vly_env_dgram_done(struct vly_env *env, struct vly_conn_head *conn);
+
+/* Takes a connection out of the FIFO of the starved, if it is there. */
+void vly_env_unstarve(struct vly_env *env, struct vly_conn_head *conn);
+
+#endif
