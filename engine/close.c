@@ -16,6 +16,12 @@ static int find_closable(struct vly_core *core, vly_conn handle, struct vly_conn
 	return *conn ? 0 : -ENOTCONN;
 }
 
+/* Its end is still to be told: as good as closed now. It was told in this batch: the handle is stale. */
+static int dead_answer(const struct vly_conn_head *conn)
+{
+	return conn->flags & VLY_F_PENDING ? 0 : -ENOTCONN;
+}
+
 int vly_shutdown(struct vly_core *core, vly_conn handle)
 {
 	struct vly_conn_head *conn;
@@ -44,7 +50,7 @@ int vly_close(struct vly_core *core, vly_conn handle)
 		return -EINVAL;
 	vly_batch_blank(&core->env.batch, conn);
 	if (conn->state == VLY_DEAD)
-		return 0;
+		return dead_answer(conn);
 	if (conn->state == VLY_CLOSING)
 		return -ENOTCONN;
 	if (conn->state == VLY_CONNECTING) {
@@ -71,9 +77,10 @@ int vly_abort(struct vly_core *core, vly_conn handle)
 	if (conn->type == VLY_LISTENER)
 		return -EINVAL;
 	vly_batch_blank(&core->env.batch, conn);
-	if (conn->state != VLY_DEAD)
-		core->nic->ops->abort(core->nic, conn,
-				      conn->state == VLY_CONNECTING ? -ECANCELED : -ECONNABORTED);
+	if (conn->state == VLY_DEAD)
+		return dead_answer(conn);
+	core->nic->ops->abort(core->nic, conn,
+			      conn->state == VLY_CONNECTING ? -ECANCELED : -ECONNABORTED);
 	return 0;
 }
 

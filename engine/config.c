@@ -33,7 +33,6 @@ void vly_config_init(struct vly_config *config)
 		.tx_budget = 262144,
 		.rx_bufs = 64,
 		.rx_buf_bytes = 65536,
-		.dgram_max = 9216,
 		.hold_slots = 4096,
 		.hold_bytes = 256,
 		.mail_slots = 256,
@@ -66,8 +65,8 @@ static int check_limits(const struct vly_config *c)
 		{"tx_refs", c->tx_refs, 1, 1u << 24},
 		{"tx_budget", c->tx_budget, 1, 1u << 30},
 		{"rx_bufs", c->rx_bufs, 4, 1u << 20},
-		{"rx_buf_bytes", c->rx_buf_bytes, 1024, 1u << 24},
-		{"dgram_max", c->dgram_max, 1, c->rx_buf_bytes - 128},
+		{"rx_buf_bytes", c->rx_buf_bytes, 256, 1u << 24},
+		{"dgram_max", c->dgram_max, 0, c->rx_buf_bytes},
 		{"hold_slots", c->hold_slots, 1, 1u << 24},
 		{"hold_bytes", c->hold_bytes, 1, 65536},
 		{"mail_slots", c->mail_slots, 2, 1u << 20},
@@ -114,7 +113,9 @@ void vly_core_layout(const struct vly_config *config, struct vly_core_layout *la
 		       .data_bytes = config->tx_buf_bytes,
 		       .headroom_bytes = TX_HEADROOM},
 		.ref = {.count = config->tx_refs},
-		.rx = {.count = config->rx_bufs, .data_bytes = config->rx_buf_bytes},
+		/* A datagram carries its sender's address in front. */
+		.rx = {.count = config->rx_bufs,
+		       .data_bytes = config->rx_buf_bytes + VLY_RX_HEAD_BYTES},
 		/* A held datagram keeps its sender's address in front. */
 		.held_bytes =
 			(uint32_t)VLY_ALIGN_UP(config->hold_bytes + sizeof(struct vly_addr), 64u),

@@ -32,9 +32,10 @@ static int open_conns(struct vly_core *core)
 		return -ENOMEM;
 	core->dirty = (struct vly_conn_head **)(void *)lists;
 	core->env.retiring = core->dirty + count;
-	core->env.starved_head = core->env.starved_tail = core->env.granted_head = VLY_NO_SLOT;
+	core->env.starved_head = core->env.starved_tail = VLY_NO_SLOT;
+	core->env.pending_head = core->env.pending_tail = VLY_NO_SLOT;
 	return vly_slab_init(&table->slab, table->base, count, record_bytes,
-			     offsetof(struct vly_conn_head, next_pending));
+			     offsetof(struct vly_conn_head, tx_head));
 }
 
 static int open_batch(struct vly_core *core)
@@ -200,6 +201,7 @@ int vly_core_open(struct vly_engine *engine, unsigned index, struct vly_core **o
 		return error;
 	}
 	record_region(core);
+	vly_core_gauges(core);
 	atomic_store_explicit(state, VLY_SEAT_OPEN, memory_order_release);
 	*out = core;
 	return 0;

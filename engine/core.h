@@ -74,4 +74,7 @@ void vly_core_flush(struct vly_core *core);
 /* Gives every record of the dead whose last event has been seen back to the table. */
 void vly_core_retire(struct vly_core *core);
 
+/* Shows what is in use now to those who read the statistics. */
+void vly_core_gauges(struct vly_core *core);
+
 #endif

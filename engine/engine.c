@@ -152,6 +152,8 @@ int vly_engine_open(const struct vly_config *config, struct vly_engine **out)
 		return -ENOMEM;
 	memset(engine, 0, bytes);
 	engine->config = *config;
+	if (!config->dgram_max)
+		engine->config.dgram_max = VLY_MIN(config->rx_buf_bytes, 9216u);
 	engine->ring_bytes = ring_bytes(config);
 	vly_clock_init();
 	error = find_nic(engine, config->nic);

@@ -18,6 +18,7 @@ static int take_record(struct vly_core *core, enum vly_conn_type type, enum vly_
 static int settle(struct vly_core *core, struct vly_conn_head *conn, int error, vly_conn *handle)
 {
 	if (!error) {
+		vly_core_gauges(core);
 		*handle = vly_conn_handle(&core->env.conns, conn);
 		return 0;
 	}
@@ -58,6 +59,7 @@ int vly_unlisten(struct vly_core *core, vly_conn listener)
 	core->nic->ops->unlisten(core->nic, conn);
 	conn->state = VLY_DEAD;
 	vly_conn_retire(&core->env.conns, conn);
+	vly_core_gauges(core);
 	return 0;
 }
 

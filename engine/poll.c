@@ -44,21 +44,6 @@ void vly_core_retire(struct vly_core *core)
 	for (uint32_t i = 0; i < env->retiring_count; i++)
 		vly_conn_retire(&env->conns, env->retiring[i]);
 	env->retiring_count = 0;
-	vly_count(&env->stats->conns,
-		  env->conns.count - env->conns.slab.free_count - env->stats->conns);
-}
-
-/* Promises of send buffers last one batch. */
-static void lapse_grants(struct vly_env *env)
-{
-	while (env->granted_head != VLY_NO_SLOT) {
-		struct vly_conn_head *conn = vly_conn_at(&env->conns, env->granted_head);
-
-		env->granted_head = conn->starved_next;
-		conn->starved_next = VLY_NO_SLOT;
-		conn->flags &= (uint16_t)~VLY_F_TX_GRANTED;
-	}
-	env->granted_bufs = 0;
 }
 
 /* Ends the current batch: its events, data and mail are the engine's again. */
@@ -70,8 +55,7 @@ static void begin_batch(struct vly_core *core)
 	vly_timers_recycle(&core->timers);
 	vly_mail_recycle(core);
 	vly_rx_recycle(&env->rx);
-	if (vly_unlikely(env->granted_head != VLY_NO_SLOT))
-		lapse_grants(env);
+	env->granted_bufs = 0; /* promises last one batch */
 	if (vly_unlikely(env->retiring_count))
 		vly_core_retire(core);
 	env->batch.count = 0;
@@ -119,7 +103,9 @@ static void emit_last(struct vly_env *env, struct vly_conn_head *conn)
 	if (failed)
 		vly_count(&env->stats->connect_failed, 1);
 	else
-		vly_count(conn->status ? &env->stats->closed_error : &env->stats->closed, 1);
+		vly_count(&env->stats->closed, 1);
+	if (!failed && conn->status)
+		vly_count(&env->stats->closed_error, 1);
 }
 
 static void emit_pending(struct vly_core *core)
@@ -128,12 +114,13 @@ static void emit_pending(struct vly_core *core)
 
 	if (vly_unlikely(env->sent_head))
 		emit_sent(core);
-	while (env->pending_head && !env->sent_head && env->batch.count < share(core)) {
-		struct vly_conn_head *conn = env->pending_head;
+	while (env->pending_head != VLY_NO_SLOT && !env->sent_head &&
+	       env->batch.count < share(core)) {
+		struct vly_conn_head *conn = vly_conn_at(&env->conns, env->pending_head);
 
 		env->pending_head = conn->next_pending;
-		if (!env->pending_head)
-			env->pending_tail = NULL;
+		if (env->pending_head == VLY_NO_SLOT)
+			env->pending_tail = VLY_NO_SLOT;
 		conn->flags &= (uint16_t)~VLY_F_PENDING;
 		if (conn->flags & VLY_F_PEND_DRAINED)
 			emit_drained(env, conn);
@@ -156,9 +143,7 @@ static void grant_starved(struct vly_core *core)
 			return;
 		vly_env_unstarve(env, conn);
 		env->granted_bufs += conn->want_bufs;
-		conn->flags |= VLY_F_TX_GRANTED;
-		conn->starved_next = env->granted_head;
-		env->granted_head = conn->slot;
+		conn->granted_seq = env->batch.seq;
 		emit_drained(env, conn);
 	}
 }
@@ -168,7 +153,7 @@ static void gather(struct vly_core *core, uint64_t now_ns)
 {
 	struct vly_env *env = &core->env;
 
-	if (vly_unlikely(env->pending_head || env->sent_head))
+	if (vly_unlikely(env->pending_head != VLY_NO_SLOT || env->sent_head))
 		emit_pending(core);
 	if (vly_unlikely(env->starved_head != VLY_NO_SLOT))
 		grant_starved(core);
@@ -179,7 +164,7 @@ static void gather(struct vly_core *core, uint64_t now_ns)
 /* Whether something waits that only a poll without waiting brings. */
 static bool has_work(struct vly_core *core)
 {
-	return core->env.batch.count > 0 || core->env.pending_head || core->env.sent_head ||
+	return core->env.batch.count > 0 || core->env.pending_head != VLY_NO_SLOT || core->env.sent_head ||
 	       core->nic->ops->has_work(core->nic);
 }
 
@@ -261,6 +246,23 @@ static void arm_embedded(struct vly_core *core)
 		vly_mail_ring_bell(core->env.wake_fd);
 }
 
+static void set_gauge(uint64_t *gauge, uint64_t value)
+{
+	__atomic_store_n(gauge, value, __ATOMIC_RELAXED);
+}
+
+void vly_core_gauges(struct vly_core *core)
+{
+	struct vly_env *env = &core->env;
+
+	set_gauge(&env->stats->conns, env->conns.count - env->conns.slab.free_count - env->retiring_count);
+	set_gauge(&env->stats->tx_bufs_free, env->tx_pool.slab.free_count);
+	set_gauge(&env->stats->tx_refs_free, env->ref_pool.slab.free_count);
+	set_gauge(&env->stats->rx_bufs_free, vly_rx_unpinned(&env->rx));
+	set_gauge(&env->stats->tx_bufs_low, env->tx_pool.slab.low_water);
+	set_gauge(&env->stats->rx_bufs_low, env->rx_pool.slab.low_water);
+}
+
 static void account(struct vly_core *core, uint32_t count)
 {
 	struct vly_stats *stats = core->env.stats;
@@ -273,12 +275,7 @@ static void account(struct vly_core *core, uint32_t count)
 	core->was_busy = count > 0;
 	vly_count(&stats->polls, 1);
 	vly_count(count ? &stats->events : &stats->polls_empty, count ? count : 1);
-	__atomic_store_n(&stats->tx_bufs_free, core->env.tx_pool.slab.free_count, __ATOMIC_RELAXED);
-	__atomic_store_n(&stats->tx_refs_free, core->env.ref_pool.slab.free_count,
-			 __ATOMIC_RELAXED);
-	__atomic_store_n(&stats->rx_bufs_free, core->env.rx_pool.slab.free_count, __ATOMIC_RELAXED);
-	__atomic_store_n(&stats->tx_bufs_low, core->env.tx_pool.slab.low_water, __ATOMIC_RELAXED);
-	__atomic_store_n(&stats->rx_bufs_low, core->env.rx_pool.slab.low_water, __ATOMIC_RELAXED);
+	vly_core_gauges(core);
 }
 
 int vly_poll(struct vly_core *core, struct vly_event **events, int64_t timeout_ns)

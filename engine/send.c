@@ -27,6 +27,10 @@ static int starve(struct vly_core *core, struct vly_conn_head *conn, const struc
 {
 	struct vly_env *env = &core->env;
 
+	if (conn->granted_seq == env->batch.seq) {
+		env->granted_bufs -= conn->want_bufs; /* what is left of a promise that was too small */
+		conn->granted_seq = 0;
+	}
 	conn->flags |= VLY_F_TX_STARVED;
 	conn->want_bufs = VLY_MAX(need->bufs, need->refs);
 	conn->starved_next = VLY_NO_SLOT;
@@ -55,7 +59,7 @@ static bool pools_serve(struct vly_env *env, struct vly_conn_head *conn, const s
 {
 	uint32_t promised = env->granted_bufs;
 
-	if (conn->flags & VLY_F_TX_GRANTED)
+	if (conn->granted_seq == env->batch.seq)
 		promised -= VLY_MIN(promised, conn->want_bufs);
 	else if (env->starved_head != VLY_NO_SLOT && (need->bufs || need->refs))
 		return false;
@@ -79,7 +83,7 @@ static int admit(struct vly_core *core, struct vly_conn_head *conn, const struct
 		return block(core, conn, conn->tx_bytes / 2, &env->stats->tx_blocked_budget);
 	if (vly_unlikely(!pools_serve(env, conn, need)))
 		return starve(core, conn, need);
-	if (vly_unlikely(conn->flags & VLY_F_TX_GRANTED)) {
+	if (vly_unlikely(conn->granted_seq == env->batch.seq)) {
 		/* The promise shrinks by what is taken. */
 		uint32_t taken = VLY_MIN(VLY_MAX(need->bufs, need->refs), conn->want_bufs);
 

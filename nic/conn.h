@@ -33,7 +33,6 @@ enum vly_conn_flag {
 	VLY_F_DIRTY = 1 << 0,      /* in the core's dirty list: the nic's next flush looks at it */
 	VLY_F_TX_BLOCKED = 1 << 1, /* sends fail until DRAINED was emitted */
 	VLY_F_TX_STARVED = 1 << 2, /* waits in the core's FIFO for send buffers */
-	VLY_F_TX_GRANTED = 1 << 3, /* was promised send buffers for the length of this batch */
 	VLY_F_SHUT = 1 << 4, /* vly_shutdown or vly_close: nothing more is accepted, FIN follows */
 	VLY_F_FIN_SENT = 1 << 5,
 	VLY_F_EOF = 1 << 6,       /* the peer's FIN was reached */
@@ -68,12 +67,13 @@ struct vly_conn_head {
 	void *user;
 	uint32_t tx_bytes; /* queued and not yet taken by the nic */
 	uint32_t tx_budget;
-	struct vly_buf *tx_head, *tx_tail; /* tx_bytes = sum of len */
+	struct vly_buf *tx_head, *tx_tail; /* tx_bytes = sum of len; tx_head is the slab's link while free */
 	uint32_t slot;
 	uint32_t batch_seq;  /* the batch that `last_event` belongs to */
 	uint32_t last_event; /* head of the chain of this connection's events in that batch */
 	uint32_t tx_mark;    /* blocked: DRAINED once tx_bytes <= tx_mark */
-	struct vly_conn_head *next_pending; /* the slab's link while the record is free */
+	uint32_t next_pending; /* slot */
+	uint32_t granted_seq;  /* the batch for whose length `want_bufs` send buffers are promised */
 
 	struct vly_alarm alarm;
 	uint32_t starved_prev, starved_next; /* slots */

@@ -11,12 +11,12 @@ void vly_env_pend(struct vly_env *env, struct vly_conn_head *conn, uint16_t flag
 	if (conn->flags & VLY_F_PENDING)
 		return;
 	conn->flags |= VLY_F_PENDING;
-	conn->next_pending = NULL;
-	if (env->pending_tail)
-		env->pending_tail->next_pending = conn;
+	conn->next_pending = VLY_NO_SLOT;
+	if (env->pending_tail == VLY_NO_SLOT)
+		env->pending_head = conn->slot;
 	else
-		env->pending_head = conn;
-	env->pending_tail = conn;
+		vly_conn_at(&env->conns, env->pending_tail)->next_pending = conn->slot;
+	env->pending_tail = conn->slot;
 }
 
 /* A segment has left the queue: borrowed memory is announced, the rest goes home. */

@@ -31,12 +31,12 @@ struct vly_env {
 	 * Late news: what happens outside a poll, or finds the batch full. A poll emits all of `sent` before any CLOSED, so SENT
 	 * never follows its connection's end.
 	 */
-	struct vly_conn_head *pending_head, *pending_tail;
+	uint32_t pending_head, pending_tail; /* slots */
 	struct vly_buf *sent_head,
 		*sent_tail; /* done descriptors: cookie; mark = slot, len = errno */
 
-	/* The FIFO of connections that found the send pool empty, and those promised buffers for this batch. */
-	uint32_t starved_head, starved_tail, granted_head; /* slots */
+	/* The FIFO of connections that found the send pool empty, and what was promised to those who left it for this batch. */
+	uint32_t starved_head, starved_tail; /* slots */
 	uint32_t granted_bufs;
 
 	/* The dead whose last event is in the current batch: retired when the next one begins. */

@@ -12,6 +12,9 @@
  * are pins: vly_hold's (counted in buf->mark) and queued sends'. Pins may take all buffers but `reserve`, so that a slow
  * consumer never starves reception.
  */
+/* Room in front of a datagram for its sender's address; the data begins on a cache line. */
+#define VLY_RX_HEAD_BYTES 128u
+
 struct vly_rx {
 	struct vly_buf_pool *pool;
 	struct vly_buf *current; /* the lent buffer being filled */
@@ -33,6 +36,12 @@ static inline void vly_rx_recycle(struct vly_rx *rx);
 
 /* Whether one more reference to `buf` leaves enough for reception; counts it. */
 static inline bool vly_rx_may_pin(struct vly_rx *rx, const struct vly_buf *buf);
+
+/* Buffers that nobody holds past their batch. */
+static inline uint32_t vly_rx_unpinned(const struct vly_rx *rx)
+{
+	return vly_buf_free_count(rx->pool) + rx->lent_count - rx->lent_pins;
+}
 
 /* Gives everything back before the pool is closed. */
 void vly_rx_fini(struct vly_rx *rx);

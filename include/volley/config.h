@@ -41,7 +41,7 @@ struct vly_config {
 	uint32_t tx_budget;    /* bytes that one connection may queue; sends beyond it return -EAGAIN */
 	uint32_t rx_bufs;      /* receive buffers, at least 4 */
 	uint32_t rx_buf_bytes; /* bytes of a receive buffer: the longest DATA event */
-	uint32_t dgram_max;    /* longest datagram received whole; at most rx_buf_bytes */
+	uint32_t dgram_max;    /* longest datagram received whole, at most rx_buf_bytes; 0: that, but no more than 9216 */
 	uint32_t hold_slots;   /* small slices that vly_hold may copy aside */
 	uint32_t hold_bytes;   /* bytes of such a slice; longer ones pin their receive buffer */
 

@@ -17,7 +17,9 @@ struct vly_stats {
 	uint64_t busy_ns;         /* time inside polls that returned something, plus the time until the next poll began */
 	uint64_t idle_ns;         /* time inside polls that returned nothing */
 	/* connections */
-	uint64_t accepted, connected, connect_failed, closed, closed_error;
+	uint64_t accepted, connected, connect_failed;
+	uint64_t closed;          /* CLOSED events, */
+	uint64_t closed_error;    /* and those of them with a status */
 	uint64_t accept_full;     /* accepting stopped: no slot */
 	uint64_t accept_nofile;   /* accepting stopped: no descriptor */
 	uint64_t conns;           /* gauge: slots in use, listeners and such included */
@@ -35,7 +37,8 @@ struct vly_stats {
 	uint64_t region_bytes, region_used_bytes, region_page_bytes;
 	int64_t region_node;      /* NUMA node the region is bound to, -1: not bound */
 	uint64_t region_locked;   /* 1: locked in memory */
-	uint64_t tx_bufs_free, tx_refs_free, rx_bufs_free;
+	uint64_t tx_bufs_free, tx_refs_free;
+	uint64_t rx_bufs_free;    /* not held past their batch: those that the nic receives into count as free */
 	uint64_t tx_bufs_low, rx_bufs_low; /* fewest ever free */
 };
 

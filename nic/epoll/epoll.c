@@ -77,7 +77,8 @@ void epoll_let_go(struct epoll_nic *epoll, struct epoll_conn *conn, int status)
 		close(conn->fd);
 	conn->fd = -1;
 	epoll->no_files = false;
-	vly_env_dead(epoll->nic.env, &conn->head, status);
+	/* A reset after the peer's FIN is an EPIPE to the kernel; to the application a reset is a reset. */
+	vly_env_dead(epoll->nic.env, &conn->head, status == -EPIPE ? -ECONNRESET : status);
 }
 
 /* A listener that found no slot or no descriptor has its READY_BLOCKED and waits here. */

@@ -299,7 +299,7 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 			vly_count(&env->stats->rx_starved, 1);
 			return TURN_MORE;
 		}
-		uint32_t asked = VLY_MIN(room, bytes_left);
+		uint32_t asked = VLY_MIN(room, VLY_MIN(bytes_left, env->config->rx_buf_bytes));
 		ssize_t got = recv(conn->fd, span, asked, 0);
 
 		if (vly_likely(got > 0)) {

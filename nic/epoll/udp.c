@@ -9,8 +9,6 @@
 #include "nic/addr.h"
 
 #define DGRAM_PIECES 64
-/* The sender's address lies just before the data, which starts on a cache line. */
-#define DGRAM_HEAD VLY_ALIGN_UP((uint32_t)sizeof(struct vly_addr), VLY_CACHE_LINE)
 
 int epoll_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *addr)
 {
@@ -84,7 +82,7 @@ static void add_dgram(struct vly_env *env, struct vly_conn_head *head, uint8_t *
 	event->data = data;
 	event->len = len;
 	event->buf = env->rx.current->index;
-	vly_rx_commit(&env->rx, DGRAM_HEAD + len);
+	vly_rx_commit(&env->rx, VLY_RX_HEAD_BYTES + len);
 	vly_count(&env->stats->dgrams_rx, 1);
 	vly_count(&env->stats->rx_events, 1);
 	vly_count(&env->stats->rx_bytes, len);
@@ -108,14 +106,14 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 			vly_count(&env->stats->rx_capped, 1);
 			return TURN_MORE;
 		}
-		uint8_t *span = vly_rx_span(&env->rx, DGRAM_HEAD + env->config->dgram_max, &room);
+		uint8_t *span = vly_rx_span(&env->rx, VLY_RX_HEAD_BYTES + env->config->dgram_max, &room);
 
 		if (!span) {
 			vly_count(&env->stats->rx_starved, 1);
 			return TURN_MORE;
 		}
 		struct sockaddr_storage from;
-		struct iovec piece = {.iov_base = span + DGRAM_HEAD,
+		struct iovec piece = {.iov_base = span + VLY_RX_HEAD_BYTES,
 				      .iov_len = env->config->dgram_max};
 		struct msghdr message = {.msg_name = &from,
 					 .msg_namelen = sizeof(from),
