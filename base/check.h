@@ -8,7 +8,10 @@
 __attribute__((noreturn, cold)) void vly_check_failed(const char *condition, const char *file,
 						      int line);
 
-/* One condition, no side effects. For corruption only: never for what a system, a peer or a user can cause. */
+/*
+ * One condition, no side effects. For corruption only: never for what a system, a peer or a user
+ * can cause.
+ */
 #define VLY_CHECK(condition)                                                                       \
 	do {                                                                                       \
 		if (vly_unlikely(!(condition)))                                                    \

@@ -10,11 +10,11 @@
 
 /*
  * Nanoseconds on the scale of CLOCK_MONOTONIC. Where CPUID and the kernel vouch for an invariant
- * time stamp counter it is calibrated once against that clock and read directly (some 10 ns);
+ * time stamp counter it is calibrated once against that clock and read directly (some 15 ns);
  * elsewhere, or with VOLLEY_CLOCK=gettime in the environment, every reading is a clock_gettime().
  *
  * Accuracy: calibration is accepted only if three readings lie within 50 ppm of one line, so the
- * two clocks part by at most 50 us per second (measured: under 5) as long as the kernel does not
+ * two clocks part by at most 50 us per second (measured: below 1) as long as the kernel does not
  * slew; an NTP daemon may slew CLOCK_MONOTONIC by up to 500 ppm more. Differences on one machine
  * are therefore good for latencies and time-outs, and an absolute value must not be compared with
  * another process's hours later.

@@ -4,7 +4,11 @@
 
 #include "volley/log.h"
 
-/* Formats one line (at most 512 bytes, cut beyond) and hands it to the callback. Never called per message. */
-__attribute__((format(printf, 2, 3), cold)) void vly_log(enum vly_log_level level, const char *fmt, ...);
+/*
+ * Formats one line (at most 512 bytes, cut beyond) and hands it to the callback. Never called per
+ * message.
+ */
+__attribute__((format(printf, 2, 3), cold)) void vly_log(enum vly_log_level level, const char *fmt,
+							 ...);
 
 #endif

@@ -3,8 +3,8 @@
 #include "engine/core.h"
 
 /*
- * A record whose last event may be in the current batch already: closing it is no error, it only takes back what the application has
- * not seen yet.
+ * A record whose last event may be in the current batch already: closing it is no error, it only
+ * takes back what the application has not seen yet.
  */
 static int find_closable(struct vly_core *core, vly_conn handle, struct vly_conn_head **conn)
 {
@@ -16,7 +16,10 @@ static int find_closable(struct vly_core *core, vly_conn handle, struct vly_conn
 	return *conn ? 0 : -ENOTCONN;
 }
 
-/* Its end is still to be told: as good as closed now. It was told in this batch: the handle is stale. */
+/*
+ * Its end is still to be told: as good as closed now. It was told in this batch: the handle is
+ * stale.
+ */
 static int dead_answer(const struct vly_conn_head *conn)
 {
 	return conn->flags & VLY_F_PENDING ? 0 : -ENOTCONN;

@@ -8,7 +8,10 @@
 #include "engine/core.h"
 #include "engine/engine.h"
 
-/* Layers below IP need this much in front of a payload; sockets need none, but one layout serves both. */
+/*
+ * Layers below IP need this much in front of a payload; sockets need none, but one layout serves
+ * both.
+ */
 #define TX_HEADROOM 0u
 /* Everything is taken in pairs of lines: what two parts share, no line does. */
 #define TAKE_ALIGN ((uint64_t)VLY_WRITER_GAP)

@@ -82,7 +82,9 @@ static int open_pools(struct vly_core *core, const struct vly_core_layout *layou
 	if (!error)
 		error = vly_slab_init(&core->held, held, core->config->hold_slots,
 				      layout->held_bytes, 0);
-	/* Reception keeps a quarter of the buffers, and the two that a batch of it takes at least. */
+	/*
+	 * Reception keeps a quarter of the buffers, and the two that a batch of it takes at least.
+	 */
 	env->rx = (struct vly_rx){.pool = &env->rx_pool,
 				  .reserve = VLY_MAX(core->config->rx_bufs / 4, 2u)};
 	return error;
@@ -150,7 +152,8 @@ static int open_region(struct vly_engine *engine, unsigned index, struct vly_cor
 
 	if (error) {
 		vly_log(VLY_LOG_ERROR,
-			"core %u needs %llu MiB: %s; lower conns_max (%llu bytes each), tx_bufs or rx_bufs",
+			"core %u needs %llu MiB: %s; lower conns_max (%llu bytes each), "
+			"tx_bufs or rx_bufs",
 			index, (unsigned long long)(plan.core_bytes >> 20), strerror(-error),
 			(unsigned long long)plan.conn_bytes);
 		return error;
@@ -181,7 +184,10 @@ int vly_core_open(struct vly_engine *engine, unsigned index, struct vly_core **o
 	_Atomic uint32_t *state = &engine->seats[index].state;
 	uint32_t before = atomic_load_explicit(state, memory_order_acquire);
 
-	/* pairs with the release at the end and in vly_core_close(): a seat may change threads between them */
+	/*
+	 * pairs with the release at the end and in vly_core_close(): a seat may change threads
+	 * between them
+	 */
 	if (before == VLY_SEAT_OPENING || before == VLY_SEAT_OPEN ||
 	    !atomic_compare_exchange_strong_explicit(state, &before, VLY_SEAT_OPENING,
 						     memory_order_acq_rel, memory_order_relaxed))

@@ -16,7 +16,10 @@
 
 struct vly_engine;
 
-/* Lies in its own region, written by its own thread only. What other threads write is in struct vly_mailbox. */
+/*
+ * Lies in its own region, written by its own thread only. What other threads write is in struct
+ * vly_mailbox.
+ */
 struct vly_core {
 	struct vly_env env; /* lent to the nic */
 	struct vly_nic *nic;
@@ -55,8 +58,8 @@ static inline void vly_core_dirty(struct vly_core *core, struct vly_conn_head *c
 }
 
 /*
- * The live record of a handle in `*conn`. 0; -ECHILD; -EXDEV for another core's; -ENOTCONN if it is stale, or dead already and
- * only its last event is still to be seen.
+ * The live record of a handle in `*conn`. 0; -ECHILD; -EXDEV for another core's; -ENOTCONN if it is
+ * stale, or dead already and only its last event is still to be seen.
  */
 static inline int vly_core_find(struct vly_core *core, vly_conn handle, struct vly_conn_head **conn)
 {

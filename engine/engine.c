@@ -125,7 +125,10 @@ static int choose_cpus(struct vly_engine *engine)
 	return error;
 }
 
-/* The config's strings are the caller's: what outlives the call is the parsed spec and the chosen CPUs. */
+/*
+ * The config's strings are the caller's: what outlives the call is the parsed spec and the chosen
+ * CPUs.
+ */
 static int find_nic(struct vly_engine *engine, const char *nic)
 {
 	char why[256];
@@ -210,7 +213,9 @@ void vly_engine_notify(struct vly_engine *engine, unsigned to, unsigned place)
 {
 	struct vly_mailbox *box = engine->seats[to].mailbox;
 
-	/* pairs with the exchange in vly_mail_collect() and the last look in vly_mail_arm_sleep() */
+	/*
+	 * pairs with the exchange in vly_mail_collect() and the last look in vly_mail_arm_sleep()
+	 */
 	atomic_fetch_or_explicit(&box->inbox[place / 64], 1ull << (place % 64),
 				 memory_order_seq_cst);
 	vly_engine_rouse(engine, to);

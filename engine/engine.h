@@ -17,13 +17,16 @@ enum vly_seat_state {
 	VLY_SEAT_CLOSED
 };
 
-/* A core's place in its engine: exists from vly_engine_open on, so that others can reach it before and after the core does. */
+/*
+ * A core's place in its engine: exists from vly_engine_open on, so that others can reach it before
+ * and after the core does.
+ */
 struct vly_seat {
 	_Atomic uint32_t state; /* enum vly_seat_state */
 	int cpu;
 	int numa_node;
-	struct vly_region
-		shared; /* on the core's node: mailbox, rings towards it, rings of its ports */
+	/* on the core's node: mailbox, rings towards it, rings of its ports */
+	struct vly_region shared;
 	struct vly_mailbox *mailbox;
 	uint8_t *rings;         /* of every core, this one included, at ring_bytes */
 	struct vly_port *ports; /* ports_max */

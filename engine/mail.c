@@ -204,7 +204,10 @@ static bool port_serves(struct vly_core *core, unsigned place, bool *settled)
 	return false;
 }
 
-/* Serves the rings named by `bits` of a word. False: the batch is full, and mail->turn says who comes first next time. */
+/*
+ * Serves the rings named by `bits` of a word. False: the batch is full, and mail->turn says who
+ * comes first next time.
+ */
 static bool collect_word(struct vly_core *core, unsigned word, uint64_t bits, uint32_t batch_max)
 {
 	struct vly_mail *mail = &core->mail;
@@ -265,7 +268,10 @@ void vly_mail_recycle(struct vly_core *core)
 			mail->taken_count[place] = 0;
 			if (!unblocks)
 				continue;
-			/* The sender is told that there is room: its own look at the ring does the rest. */
+			/*
+			 * The sender is told that there is room: its own look at the ring does the
+			 * rest.
+			 */
 			if (place < VLY_CORES_MAX)
 				vly_engine_rouse(core->engine, place);
 			else

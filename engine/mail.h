@@ -20,14 +20,15 @@
 #define VLY_MAIL_BATCH 16
 
 /*
- * What others write of a core. A sender fills its ring, sets its bit in `inbox`, then looks at `sleeping`; the core sets
- * `sleeping`, then looks at `inbox`. All four are sequentially consistent, so one of the two sees the other: no wake-up is lost,
- * and a core that is awake costs its senders no system call.
+ * What others write of a core. A sender fills its ring, sets its bit in `inbox`, then looks at
+ * `sleeping`; the core sets `sleeping`, then looks at `inbox`. All four are sequentially
+ * consistent, so one of the two sees the other: no wake-up is lost, and a core that is awake costs
+ * its senders no system call.
  */
 struct vly_mailbox {
-	alignas(VLY_WRITER_GAP)
-		atomic_bool sleeping; /* set by the core, cleared by whoever wakes it */
-	atomic_bool woken;            /* vly_wake: the poll is to return */
+	/* set by the core, cleared by whoever wakes it */
+	alignas(VLY_WRITER_GAP) atomic_bool sleeping;
+	atomic_bool woken; /* vly_wake: the poll is to return */
 	alignas(VLY_WRITER_GAP) _Atomic uint64_t inbox[VLY_INBOX_WORDS];
 	int wake_fd; /* written once at start */
 };
@@ -46,18 +47,22 @@ enum vly_port_state {
 	VLY_PORT_CLOSING
 };
 
-/* The foreign thread's end; `to_core` and `from_core` are shared with the core, the rest is as marked. */
+/*
+ * The foreign thread's end; `to_core` and `from_core` are shared with the core, the rest is as
+ * marked.
+ */
 struct vly_port {
-	_Atomic uint32_t
-		state; /* enum vly_port_state: OPEN is set by the foreign thread, FREE by the core */
+	/* enum vly_port_state: OPEN is set by the foreign thread, FREE by the core */
+	_Atomic uint32_t state;
 	struct vly_engine *engine;
 	uint32_t core, index;
 	struct vly_ring *to_core, *from_core;
 	int wake_fd;
-	alignas(VLY_WRITER_GAP)
-		atomic_bool sleeping; /* set by the foreign thread, cleared by whoever wakes it */
-	alignas(VLY_WRITER_GAP) uint32_t taken; /* foreign thread: messages shown and not released */
-	bool blocked;                           /* foreign thread: a post found the ring full */
+	/* set by the foreign thread, cleared by whoever wakes it */
+	alignas(VLY_WRITER_GAP) atomic_bool sleeping;
+	/* foreign thread: messages shown and not released */
+	alignas(VLY_WRITER_GAP) uint32_t taken;
+	bool blocked; /* foreign thread: a post found the ring full */
 };
 
 /* Written by the core only. Sets are bit words in the order of the inbox. */

@@ -1,4 +1,4 @@
-/* poll.c - one poll of a core: flush, then gather a batch of completions, then wait if there is none */
+/* poll.c - one poll of a core: flush, gather a batch of completions, wait if there is none */
 #include <string.h>
 #include <sys/timerfd.h>
 
@@ -6,7 +6,10 @@
 #include "engine/core.h"
 #include "engine/engine.h"
 
-/* Late news, timers and mail leave a quarter of every batch to the nic, so that none of them starves reception. */
+/*
+ * Late news, timers and mail leave a quarter of every batch to the nic, so that none of them
+ * starves reception.
+ */
 static uint32_t share(const struct vly_core *core)
 {
 	return core->env.batch.max - core->env.batch.max / 4;
@@ -129,7 +132,10 @@ static void emit_pending(struct vly_core *core)
 	}
 }
 
-/* Send buffers have come home: those who waited longest are told, no more of them than can be served now. */
+/*
+ * Send buffers have come home: those who waited longest are told, no more of them than can be
+ * served now.
+ */
 static void grant_starved(struct vly_core *core)
 {
 	struct vly_env *env = &core->env;
@@ -164,8 +170,8 @@ static void gather(struct vly_core *core, uint64_t now_ns)
 /* Whether something waits that only a poll without waiting brings. */
 static bool has_work(struct vly_core *core)
 {
-	return core->env.batch.count > 0 || core->env.pending_head != VLY_NO_SLOT || core->env.sent_head ||
-	       core->nic->ops->has_work(core->nic);
+	return core->env.batch.count > 0 || core->env.pending_head != VLY_NO_SLOT ||
+	       core->env.sent_head || core->nic->ops->has_work(core->nic);
 }
 
 static bool take_wake(struct vly_core *core)
@@ -255,7 +261,8 @@ void vly_core_gauges(struct vly_core *core)
 {
 	struct vly_env *env = &core->env;
 
-	set_gauge(&env->stats->conns, env->conns.count - env->conns.slab.free_count - env->retiring_count);
+	set_gauge(&env->stats->conns,
+		  env->conns.count - env->conns.slab.free_count - env->retiring_count);
 	set_gauge(&env->stats->tx_bufs_free, env->tx_pool.slab.free_count);
 	set_gauge(&env->stats->tx_refs_free, env->ref_pool.slab.free_count);
 	set_gauge(&env->stats->rx_bufs_free, vly_rx_unpinned(&env->rx));

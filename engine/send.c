@@ -7,7 +7,10 @@
 /* Below this a copy is cheaper than the bookkeeping of a reference (measured: some 0.5 KB). */
 #define COPY_BELOW 512u
 
-/* What a send asks of the pools; `bufs` and `refs` are upper bounds, since the last buffer of the queue may have room. */
+/*
+ * What a send asks of the pools; `bufs` and `refs` are upper bounds, since the last buffer of the
+ * queue may have room.
+ */
 struct need {
 	uint32_t len, bufs, refs;
 };
@@ -28,7 +31,8 @@ static int starve(struct vly_core *core, struct vly_conn_head *conn, const struc
 	struct vly_env *env = &core->env;
 
 	if (conn->granted_seq == env->batch.seq) {
-		env->granted_bufs -= conn->want_bufs; /* what is left of a promise that was too small */
+		/* what is left of a promise that was too small */
+		env->granted_bufs -= conn->want_bufs;
 		conn->granted_seq = 0;
 	}
 	conn->flags |= VLY_F_TX_STARVED;
@@ -44,8 +48,9 @@ static int starve(struct vly_core *core, struct vly_conn_head *conn, const struc
 }
 
 /*
- * A connection that has something queued may have as much as is left for all others together, so that peers which stop
- * reading share a part of the pool and never take the whole. (Dynamic thresholds, as in switches: Choudhury and Hahne 1998.)
+ * A connection that has something queued may have as much as is left for all others together, so
+ * that peers which stop reading share a part of the pool and never take the whole. (Dynamic
+ * thresholds, as in switches: Choudhury and Hahne 1998.)
  */
 static bool within_share(const struct vly_env *env, const struct vly_conn_head *conn, uint32_t len)
 {
@@ -54,7 +59,10 @@ static bool within_share(const struct vly_env *env, const struct vly_conn_head *
 	return conn->tx_bytes == 0 || (uint64_t)conn->tx_bytes + len <= left;
 }
 
-/* Whether the pools have what is needed, promises to others left aside. Nobody overtakes those who wait. */
+/*
+ * Whether the pools have what is needed, promises to others left aside. Nobody overtakes those who
+ * wait.
+ */
 static bool pools_serve(struct vly_env *env, struct vly_conn_head *conn, const struct need *need)
 {
 	uint32_t promised = env->granted_bufs;

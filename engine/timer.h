@@ -28,7 +28,10 @@ struct vly_timers {
 
 struct vly_core;
 
-/* Appends TIMER events for what is due, and lets connections whose time is up go, until `batch_max` events are in the batch. */
+/*
+ * Appends TIMER events for what is due, and lets connections whose time is up go, until `batch_max`
+ * events are in the batch.
+ */
 void vly_timers_fire(struct vly_core *core, uint64_t now_ns, uint32_t batch_max);
 
 /* The batch is over: its timers can be used again. */

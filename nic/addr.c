@@ -158,7 +158,10 @@ socklen_t vly_addr_to_sockaddr(const struct vly_addr *addr, struct sockaddr_stor
 		if (addr->path_len > sizeof(un->sun_path))
 			return 0;
 		memcpy(un->sun_path, addr->path, addr->path_len);
-		/* An abstract name is as long as it is said to be; a path ends with its NUL, if there is room for one. */
+		/*
+		 * An abstract name is as long as it is said to be; a path ends with its NUL, if
+		 * there is room for one.
+		 */
 		return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + addr->path_len +
 				   (addr->path[0] && addr->path_len < sizeof(un->sun_path) ? 1
 											   : 0));

@@ -12,7 +12,10 @@
 #define VLY_NO_EVENT UINT32_MAX
 #define VLY_NO_BUF UINT32_MAX
 
-/* The chain lets a close inside the batch find the connection's other events without walking the array. */
+/*
+ * The chain lets a close inside the batch find the connection's other events without walking the
+ * array.
+ */
 struct vly_batch {
 	struct vly_event *events;
 	uint32_t *chain; /* index of the previous event of the same connection, or VLY_NO_EVENT */
@@ -26,7 +29,10 @@ static inline bool vly_batch_full(const struct vly_batch *batch)
 	return batch->count == batch->max;
 }
 
-/* Appends an event that belongs to no connection. The caller has checked that there is room, and sets what its kind carries. */
+/*
+ * Appends an event that belongs to no connection. The caller has checked that there is room, and
+ * sets what its kind carries.
+ */
 static inline struct vly_event *vly_batch_add(struct vly_batch *batch, enum vly_kind kind)
 {
 	assert(!vly_batch_full(batch));

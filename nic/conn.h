@@ -1,4 +1,4 @@
-/* conn.h - the record of a connection: the head that engine and nic share; the nic's own fields follow it */
+/* conn.h - the record of a connection: the head that engine and nic share */
 #ifndef VLY_NIC_CONN_H
 #define VLY_NIC_CONN_H
 
@@ -67,13 +67,15 @@ struct vly_conn_head {
 	void *user;
 	uint32_t tx_bytes; /* queued and not yet taken by the nic */
 	uint32_t tx_budget;
-	struct vly_buf *tx_head, *tx_tail; /* tx_bytes = sum of len; tx_head is the slab's link while free */
+	/* tx_bytes = sum of len; tx_head is the slab's link while free */
+	struct vly_buf *tx_head, *tx_tail;
 	uint32_t slot;
-	uint32_t batch_seq;  /* the batch that `last_event` belongs to */
-	uint32_t last_event; /* head of the chain of this connection's events in that batch */
-	uint32_t tx_mark;    /* blocked: DRAINED once tx_bytes <= tx_mark */
+	uint32_t batch_seq;    /* the batch that `last_event` belongs to */
+	uint32_t last_event;   /* head of the chain of this connection's events in that batch */
+	uint32_t tx_mark;      /* blocked: DRAINED once tx_bytes <= tx_mark */
 	uint32_t next_pending; /* slot */
-	uint32_t granted_seq;  /* the batch for whose length `want_bufs` send buffers are promised */
+	/* the batch for whose length `want_bufs` send buffers are promised */
+	uint32_t granted_seq;
 
 	struct vly_alarm alarm;
 	uint32_t starved_prev, starved_next; /* slots */

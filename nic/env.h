@@ -1,4 +1,4 @@
-/* env.h - what a core lends to its nic: tables, pools, wheel, the batch to fill, and where late news waits */
+/* env.h - what a core lends to its nic: tables, pools, wheel, the batch, late news */
 #ifndef VLY_NIC_ENV_H
 #define VLY_NIC_ENV_H
 
@@ -20,22 +20,25 @@ struct vly_env {
 	struct vly_rx rx;
 	struct vly_wheel wheel;
 	struct vly_buf_pool tx_pool; /* copies */
-	struct vly_buf_pool
-		ref_pool; /* descriptors of borrowed memory and of pinned receive buffers */
+	/* descriptors of borrowed memory and of pinned receive buffers */
+	struct vly_buf_pool ref_pool;
 	struct vly_buf_pool rx_pool;
 	struct vly_stats *stats; /* written by this core, read by anyone: vly_count() */
 	const struct vly_config *config;
 	struct vly_region *region; /* for the nic's own tables, while it opens */
 
 	/*
-	 * Late news: what happens outside a poll, or finds the batch full. A poll emits all of `sent` before any CLOSED, so SENT
-	 * never follows its connection's end.
+	 * Late news: what happens outside a poll, or finds the batch full. A poll emits all of
+	 * `sent` before any CLOSED, so SENT never follows its connection's end.
 	 */
 	uint32_t pending_head, pending_tail; /* slots */
 	struct vly_buf *sent_head,
 		*sent_tail; /* done descriptors: cookie; mark = slot, len = errno */
 
-	/* The FIFO of connections that found the send pool empty, and what was promised to those who left it for this batch. */
+	/*
+	 * The FIFO of connections that found the send pool empty, and what was promised to those
+	 * who left it for this batch.
+	 */
 	uint32_t starved_head, starved_tail; /* slots */
 	uint32_t granted_bufs;
 
@@ -57,8 +60,9 @@ static inline void vly_count(uint64_t *counter, uint64_t n)
 void vly_env_pend(struct vly_env *env, struct vly_conn_head *conn, uint16_t flag);
 
 /*
- * The nic has let go of the connection's descriptor and everything else: the rest of its queue is dropped (borrowed memory goes
- * back with a SENT), and its last event, OPEN or CLOSED with `status`, is due. The nic must not touch the record afterwards.
+ * The nic has let go of the connection's descriptor and everything else: the rest of its queue is
+ * dropped (borrowed memory goes back with a SENT), and its last event, OPEN or CLOSED with
+ * `status`, is due. The nic must not touch the record afterwards.
  */
 void vly_env_dead(struct vly_env *env, struct vly_conn_head *conn, int status);
 

@@ -12,15 +12,20 @@
 struct vly_nic;
 
 /*
- * Everything is called on the core's own thread. Per batch the engine calls one `flush` and one `poll`; it queues sends, sets
- * flags and states itself (nic/conn.h) and marks the record dirty, and `flush` brings the outside world into line with them.
- * So a connection's whole life needs few operations, and a nic never calls back.
+ * Everything is called on the core's own thread. Per batch the engine calls one `flush` and one
+ * `poll`; it queues sends, sets flags and states itself (nic/conn.h) and marks the record dirty,
+ * and `flush` brings the outside world into line with them. So a connection's whole life needs few
+ * operations, and a nic never calls back.
  */
 struct vly_nic_ops {
 	const char *name;
-	size_t conn_bytes; /* of a record: struct vly_conn_head first; a multiple of the cache line */
+	/* of a record: struct vly_conn_head first; a multiple of the cache line */
+	size_t conn_bytes;
 
-	/* Whether this machine lets it run: 0, or -errno with the reason and the way out in `why`. Opens nothing that stays. */
+	/*
+	 * Whether this machine lets it run: 0, or -errno with the reason and the way out in `why`.
+	 * Opens nothing that stays.
+	 */
 	int (*check)(const struct vly_nic_spec *spec, char *why, size_t why_bytes);
 	/* Bytes that `open` will take from the region, beyond the records. */
 	size_t (*region_bytes)(const struct vly_config *config, const struct vly_nic_spec *spec);
@@ -29,7 +34,10 @@ struct vly_nic_ops {
 	/* Closes what is still open, without events. */
 	void (*close)(struct vly_nic *nic);
 
-	/* The record is VLY_OPENED (connect: VLY_CONNECTING). An error leaves nothing behind and produces no event. */
+	/*
+	 * The record is VLY_OPENED (connect: VLY_CONNECTING). An error leaves nothing behind and
+	 * produces no event.
+	 */
 	int (*listen)(struct vly_nic *nic, struct vly_conn_head *conn, const struct vly_addr *addr,
 		      const struct vly_listen_opts *opts);
 	int (*connect)(struct vly_nic *nic, struct vly_conn_head *conn, const struct vly_addr *to,
@@ -41,11 +49,15 @@ struct vly_nic_ops {
 		       struct vly_addr *peer);
 
 	/*
-	 * Brings each record into line: sends what is queued; after it FIN if VLY_F_SHUT; carries a VLY_CLOSING one on towards its end;
-	 * resumes reading if VLY_F_PAUSED was cleared. Reports by vly_env_tx_done() and vly_env_dead(), never into the batch.
+	 * Brings each record into line: sends what is queued; after it FIN if VLY_F_SHUT; carries a
+	 * VLY_CLOSING one on towards its end; resumes reading if VLY_F_PAUSED was cleared. Reports
+	 * by vly_env_tx_done() and vly_env_dead(), never into the batch.
 	 */
 	void (*flush)(struct vly_nic *nic, struct vly_conn_head **conns, uint32_t count);
-	/* Resets and lets go, by vly_env_dead(conn, status). Any type but a listener, any state but VLY_DEAD. */
+	/*
+	 * Resets and lets go, by vly_env_dead(conn, status). Any type but a listener, any state but
+	 * VLY_DEAD.
+	 */
 	void (*abort)(struct vly_nic *nic, struct vly_conn_head *conn, int status);
 	/* Lets go of a listener at once; no event. The engine retires the record. */
 	void (*unlisten)(struct vly_nic *nic, struct vly_conn_head *conn);
@@ -53,13 +65,16 @@ struct vly_nic_ops {
 	void (*alarm)(struct vly_nic *nic, struct vly_conn_head *conn);
 
 	/*
-	 * Fills the batch as far as there is room, waiting up to `timeout_ns` (negative: for ever) if it is empty; returns early when
-	 * env->wake_fd is written. Sets batch.stamp_ns.
+	 * Fills the batch as far as there is room, waiting up to `timeout_ns` (negative: for ever)
+	 * if it is empty; returns early when env->wake_fd is written. Sets batch.stamp_ns.
 	 */
 	void (*poll)(struct vly_nic *nic, int64_t timeout_ns);
 	/* Whether a poll would find work without waiting: the core must not sleep. */
 	bool (*has_work)(struct vly_nic *nic);
-	/* A descriptor that polls readable when `poll` has something; it covers env->wake_fd and env->timer_fd. */
+	/*
+	 * A descriptor that polls readable when `poll` has something; it covers env->wake_fd and
+	 * env->timer_fd.
+	 */
 	int (*poll_fd)(struct vly_nic *nic);
 };
 
@@ -72,8 +87,8 @@ struct vly_nic {
 const struct vly_nic_ops *vly_nic_at(unsigned index);
 
 /*
- * Parses `text` and finds its nic; "auto" becomes the best one that this machine allows. 0, or -EINVAL / -ENOTSUP with the
- * reason in `why`.
+ * Parses `text` and finds its nic; "auto" becomes the best one that this machine allows. 0, or
+ * -EINVAL / -ENOTSUP with the reason in `why`.
  */
 int vly_nic_resolve(const char *text, struct vly_nic_spec *spec, const struct vly_nic_ops **ops,
 		    char *why, size_t why_bytes);

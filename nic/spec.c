@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Ends the value that starts at `at`: returns the character after it (its separator), which becomes NUL; NULL: open quote. */
+/*
+ * Ends the value that starts at `at`: returns the character after it (its separator), which becomes
+ * NUL; NULL: open quote.
+ */
 static char *cut_value(char **at)
 {
 	char *end;

@@ -11,7 +11,12 @@
 extern "C" {
 #endif
 
-enum vly_family { VLY_NO_FAMILY = 0, VLY_IP4 = 4, VLY_IP6 = 6, VLY_UNIX = 1 };
+enum vly_family {
+	VLY_NO_FAMILY = 0,
+	VLY_IP4 = 4,
+	VLY_IP6 = 6,
+	VLY_UNIX = 1
+};
 
 /* 116 bytes, aligned to 4; compare two of them with vly_addr_equal(). */
 struct vly_addr {
@@ -29,8 +34,8 @@ struct vly_addr {
 #define VLY_ADDR_TEXT_MAX 128 /* bytes that hold any formatted address and its NUL */
 
 /*
- * Parses "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80", ":80" (any IPv4 address), "unix:/path" or "unix:@abstract".
- * No name look-up. Returns 0, or -EINVAL.
+ * Parses "192.0.2.1:80", "[2001:db8::1]:80", "[fe80::1%eth0]:80", ":80" (any IPv4 address),
+ * "unix:/path" or "unix:@abstract". No name look-up. Returns 0, or -EINVAL.
  */
 VLY_API VLY_MUST_USE int vly_addr_parse(const char *text, struct vly_addr *addr);
 

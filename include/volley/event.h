@@ -12,7 +12,8 @@ extern "C" {
 
 /*
  * Names a connection, listener, UDP socket or watched descriptor: core:8 | generation:30 | slot:26.
- * Generation >= 1, so 0 is never valid. A handle outlives what it names: calls on a stale one return -ENOTCONN.
+ * Generation >= 1, so 0 is never valid. A handle outlives what it names: calls on a stale one
+ * return -ENOTCONN.
  */
 typedef uint64_t vly_conn;
 
@@ -31,17 +32,29 @@ static inline uint32_t vly_conn_slot(vly_conn conn)
 }
 
 enum vly_kind {
-	VLY_NONE = 0,    /* blanked by a close inside the batch: skip */
-	VLY_OPEN = 1,    /* status; the last event of its connection in this batch. From a listener: user inherited, VLY_ACCEPTED */
-	VLY_DATA = 2,    /* data, len, buf */
-	VLY_EOF = 3,     /* the peer sends no more; sending goes on until vly_close */
-	VLY_DRAINED = 4, /* sends are accepted again (conn 0: mail to core `aux`, or with VLY_FROM_PORT to port `aux`) */
-	VLY_SENT = 5,    /* data = the cookie of vly_send_owned; status 0, or -errno if the connection died before all was sent */
-	VLY_CLOSED = 6,  /* status: 0 orderly, else why; the last event of the handle */
-	VLY_DGRAM = 7,   /* data, len, buf; vly_event_addr() is the sender */
-	VLY_TIMER = 8,   /* user is the timer's own */
-	VLY_MAIL = 9,    /* aux = sending core (with VLY_FROM_PORT: the port); data, len */
-	VLY_READY = 10,  /* a watched descriptor; status = its poll(2) mask */
+	VLY_NONE = 0, /* blanked by a close inside the batch: skip */
+	/*
+	 * status; the last event of its connection in this batch. From a listener: user inherited,
+	 * VLY_ACCEPTED
+	 */
+	VLY_OPEN = 1,
+	VLY_DATA = 2, /* data, len, buf */
+	VLY_EOF = 3,  /* the peer sends no more; sending goes on until vly_close */
+	/*
+	 * sends are accepted again (conn 0: mail to core `aux`, or with VLY_FROM_PORT to port
+	 * `aux`)
+	 */
+	VLY_DRAINED = 4,
+	/*
+	 * data = the cookie of vly_send_owned; status 0, or -errno if the connection died before
+	 * all was sent
+	 */
+	VLY_SENT = 5,
+	VLY_CLOSED = 6, /* status: 0 orderly, else why; the last event of the handle */
+	VLY_DGRAM = 7,  /* data, len, buf; vly_event_addr() is the sender */
+	VLY_TIMER = 8,  /* user is the timer's own */
+	VLY_MAIL = 9,   /* aux = sending core (with VLY_FROM_PORT: the port); data, len */
+	VLY_READY = 10, /* a watched descriptor; status = its poll(2) mask */
 };
 
 enum vly_event_flag {
@@ -52,12 +65,13 @@ enum vly_event_flag {
 
 struct vly_event { /* 48 bytes */
 	vly_conn conn;
-	void *user;        /* what vly_set_user() attached */
-	uint8_t *data;     /* one contiguous span, valid until the next poll of this core, unless held */
-	uint32_t len;      /* bytes */
-	int32_t status;    /* 0 or -errno */
-	uint8_t kind;      /* enum vly_kind */
-	uint8_t flags;     /* enum vly_event_flag */
+	void *user; /* what vly_set_user() attached */
+	/* one contiguous span, valid until the next poll of this core, unless held */
+	uint8_t *data;
+	uint32_t len;   /* bytes */
+	int32_t status; /* 0 or -errno */
+	uint8_t kind;   /* enum vly_kind */
+	uint8_t flags;  /* enum vly_event_flag */
 	uint16_t aux;
 	uint32_t buf;      /* the engine's name for the buffer: vly_hold, vly_release */
 	uint64_t stamp_ns; /* CLOCK_MONOTONIC, when the nic reaped it: one reading per batch */

@@ -15,12 +15,15 @@ enum vly_log_level {
 	VLY_LOG_DEBUG = 3,
 };
 
-/* Receives one line without its newline. Called only while engines and cores open and close, never from vly_poll. */
+/*
+ * Receives one line without its newline. Called only while engines and cores open and close, never
+ * from vly_poll.
+ */
 typedef void (*vly_log_fn)(enum vly_log_level level, const char *line, void *arg);
 
 /*
- * Replaces the receiver of log lines (NULL: back to stderr, the default) and drops lines above `level` (default
- * VLY_LOG_WARN). Call it before the first engine opens.
+ * Replaces the receiver of log lines (NULL: back to stderr, the default) and drops lines above
+ * `level` (default VLY_LOG_WARN). Call it before the first engine opens.
  */
 VLY_API void vly_log_set(vly_log_fn fn, void *arg, enum vly_log_level level);
 

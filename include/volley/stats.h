@@ -10,23 +10,28 @@
 extern "C" {
 #endif
 
-/* A snapshot. Counters only grow; gauges are marked. Each value is exact for its core, the set is not one instant's. */
+/*
+ * A snapshot. Counters only grow; gauges are marked. Each value is exact for its core, the set is
+ * not one instant's.
+ */
 struct vly_stats {
 	/* polling */
 	uint64_t polls, polls_empty, sleeps, wakes, events;
-	uint64_t busy_ns;         /* time inside polls that returned something, plus the time until the next poll began */
-	uint64_t idle_ns;         /* time inside polls that returned nothing */
+	/* time inside polls that returned something, plus the time until the next poll began */
+	uint64_t busy_ns;
+	uint64_t idle_ns; /* time inside polls that returned nothing */
 	/* connections */
 	uint64_t accepted, connected, connect_failed;
-	uint64_t closed;          /* CLOSED events, */
-	uint64_t closed_error;    /* and those of them with a status */
-	uint64_t accept_full;     /* accepting stopped: no slot */
-	uint64_t accept_nofile;   /* accepting stopped: no descriptor */
-	uint64_t conns;           /* gauge: slots in use, listeners and such included */
+	uint64_t closed;        /* CLOSED events, */
+	uint64_t closed_error;  /* and those of them with a status */
+	uint64_t accept_full;   /* accepting stopped: no slot */
+	uint64_t accept_nofile; /* accepting stopped: no descriptor */
+	uint64_t conns;         /* gauge: slots in use, listeners and such included */
 	/* bytes */
 	uint64_t rx_events, rx_bytes, tx_sends, tx_bytes, tx_calls;
-	uint64_t tx_blocked_budget; /* -EAGAIN: the connection's budget, or its fair share of the pool, was full */
-	uint64_t tx_blocked_pool;   /* -EAGAIN: the core's pool was empty */
+	/* -EAGAIN: the connection's budget, or its fair share of the pool, was full */
+	uint64_t tx_blocked_budget;
+	uint64_t tx_blocked_pool; /* -EAGAIN: the core's pool was empty */
 	uint64_t rx_starved;      /* reading stopped: no receive buffer */
 	uint64_t rx_capped;       /* a connection was cut off at its fair share of a batch */
 	uint64_t dgrams_rx, dgrams_tx, dgrams_truncated, dgrams_dropped;
@@ -35,10 +40,11 @@ struct vly_stats {
 	uint64_t mail_rx, mail_tx, mail_blocked, timers_fired;
 	/* memory: gauges, fixed after opening but for the three pools */
 	uint64_t region_bytes, region_used_bytes, region_page_bytes;
-	int64_t region_node;      /* NUMA node the region is bound to, -1: not bound */
-	uint64_t region_locked;   /* 1: locked in memory */
+	int64_t region_node;    /* NUMA node the region is bound to, -1: not bound */
+	uint64_t region_locked; /* 1: locked in memory */
 	uint64_t tx_bufs_free, tx_refs_free;
-	uint64_t rx_bufs_free;    /* not held past their batch: those that the nic receives into count as free */
+	/* not held past their batch: those that the nic receives into count as free */
+	uint64_t rx_bufs_free;
 	uint64_t tx_bufs_low, rx_bufs_low; /* fewest ever free */
 };
 

@@ -12,7 +12,9 @@
 #include "base/log.h"
 #include "nic/epoll/private.h"
 
-/* One wait takes no more: beyond it the saving per message is below measurement, and latency grows. */
+/*
+ * One wait takes no more: beyond it the saving per message is below measurement, and latency grows.
+ */
 #define EDGES_MAX 512
 
 static void list_push(struct epoll_nic *epoll, struct conn_list *list, struct epoll_conn *conn)
@@ -70,14 +72,20 @@ int epoll_register(struct epoll_nic *epoll, struct epoll_conn *conn, uint32_t ed
 void epoll_let_go(struct epoll_nic *epoll, struct epoll_conn *conn, int status)
 {
 	epoll_unqueue(epoll, conn);
-	/* A child may hold a duplicate: the registration must not outlive our descriptor. A watched one stays its owner's. */
+	/*
+	 * A child may hold a duplicate: the registration must not outlive our descriptor. A watched
+	 * one stays its owner's.
+	 */
 	if (conn->head.type == VLY_WATCH)
 		epoll_ctl(epoll->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 	else if (conn->fd >= 0)
 		close(conn->fd);
 	conn->fd = -1;
 	epoll->no_files = false;
-	/* A reset after the peer's FIN is an EPIPE to the kernel; to the application a reset is a reset. */
+	/*
+	 * A reset after the peer's FIN is an EPIPE to the kernel; to the application a reset is a
+	 * reset.
+	 */
 	vly_env_dead(epoll->nic.env, &conn->head, status == -EPIPE ? -ECONNRESET : status);
 }
 
@@ -174,7 +182,10 @@ static int epoll_watch(struct vly_nic *nic, struct vly_conn_head *head, int fd, 
 	struct epoll_conn *conn = conn_of(head);
 
 	conn->fd = fd;
-	/* Level-triggered: the promise is READY in every batch. The low bits of poll(2) and epoll(7) are the same. */
+	/*
+	 * Level-triggered: the promise is READY in every batch. The low bits of poll(2) and
+	 * epoll(7) are the same.
+	 */
 	return epoll_register(epoll_of(nic), conn, (uint16_t)poll_events);
 }
 
@@ -233,7 +244,8 @@ static void take_edges(struct epoll_nic *epoll, int count)
 		struct vly_conn_head *head = vly_conn_find(&env->conns, epoll->edges[i].data.u64);
 
 		if (!head)
-			continue; /* the wake-up, the timer, or an edge of a connection that has gone */
+			/* the wake-up, the timer, or an edge of a connection that has gone */
+			continue;
 		struct epoll_conn *conn = conn_of(head);
 
 		if (head->type == VLY_WATCH) {

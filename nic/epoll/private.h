@@ -9,13 +9,15 @@
 #include "nic/nic.h"
 
 /*
- * Every descriptor but a watched one is registered once, edge-triggered, for its whole life: no epoll_ctl per message. An edge
- * sets bits here, and they stay set until a call says that there is nothing left:
+ * Every descriptor but a watched one is registered once, edge-triggered, for its whole life: no
+ * epoll_ctl per message. An edge sets bits here, and they stay set until a call says that there is
+ * nothing left:
  *
- *	READABLE off	a receive took less than it asked for and no end was announced, or EAGAIN
- *	STALLED on	a send took less than it was given, or EAGAIN; off at the next writable edge
+ * 	READABLE off	a receive took less than it asked for and no end was announced, or EAGAIN
+ * 	STALLED on	a send took less than it was given, or EAGAIN; off at the next writable edge
  *
- * A record with work to do waits in the ready FIFO for its turn, so that one busy connection cannot keep others waiting.
+ * A record with work to do waits in the ready FIFO for its turn, so that one busy connection cannot
+ * keep others waiting.
  */
 enum ready_bit {
 	READY_READABLE = 1 << 0,
@@ -54,7 +56,10 @@ struct epoll_nic {
 	bool timer_watched;
 };
 
-/* Marks in epoll_event.data.u64 for what is no connection: generation 0 makes them unlike any handle. */
+/*
+ * Marks in epoll_event.data.u64 for what is no connection: generation 0 makes them unlike any
+ * handle.
+ */
 enum {
 	EDGE_WAKE = 1,
 	EDGE_TIMER = 2

@@ -19,7 +19,10 @@
 
 /* --- connecting --- */
 
-/* An address that must be tried again waits in the queue of sends: nothing else can be there before OPEN. */
+/*
+ * An address that must be tried again waits in the queue of sends: nothing else can be there before
+ * OPEN.
+ */
 static bool keep_address(struct vly_env *env, struct vly_conn_head *head, const struct vly_addr *to)
 {
 	struct vly_buf *buf = vly_buf_get(&env->tx_pool);
@@ -72,7 +75,10 @@ int epoll_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 	if (to->family == VLY_UNIX)
 		head->flags |= VLY_F_LOCAL;
 	if (from) {
-		/* The port is chosen when the destination is known: 28,000 per destination instead of 28,000 in all. */
+		/*
+		 * The port is chosen when the destination is known: 28,000 per destination instead
+		 * of 28,000 in all.
+		 */
 		if (from->family != VLY_UNIX && from->port == 0)
 			setsockopt(conn->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 		else if (from->family != VLY_UNIX)
@@ -86,7 +92,10 @@ int epoll_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 			retry_later(nic->env, head);
 			return 0;
 		}
-		/* The other side's refusal is a completion like any other; only our own mistakes and limits return at once. */
+		/*
+		 * The other side's refusal is a completion like any other; only our own mistakes
+		 * and limits return at once.
+		 */
 		if (error && error != -EINVAL && error != -EAFNOSUPPORT && error != -EPROTOTYPE) {
 			epoll_let_go(epoll, conn, error);
 			return 0;
@@ -132,7 +141,10 @@ static enum turn connect_done(struct epoll_nic *epoll, struct epoll_conn *conn)
 	conn->head.state = VLY_OPENED;
 	vly_count(&env->stats->connected, 1);
 	vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_OPEN);
-	/* Input that has come already is of the next batch: OPEN is its connection's last event in this one. */
+	/*
+	 * Input that has come already is of the next batch: OPEN is its connection's last event in
+	 * this one.
+	 */
 	return conn->ready & READY_READABLE ? TURN_MORE : TURN_DONE;
 }
 
@@ -187,7 +199,10 @@ static int send_queue(struct epoll_nic *epoll, struct epoll_conn *conn)
 
 /* --- closing --- */
 
-/* Everything is sent: FIN, or the descriptor goes if the peer has finished, too. True if it is gone. */
+/*
+ * Everything is sent: FIN, or the descriptor goes if the peer has finished, too. True if it is
+ * gone.
+ */
 static bool finish_sending(struct epoll_nic *epoll, struct epoll_conn *conn)
 {
 	struct vly_conn_head *head = &conn->head;
@@ -352,7 +367,8 @@ enum turn epoll_stream_turn(struct epoll_nic *epoll, struct epoll_conn *conn)
 		return discard(epoll, conn);
 	if (vly_unlikely(head->flags & VLY_F_EOF))
 		conn->ready &= ~(
-			uint32_t)READY_READABLE; /* hang-up edges after the end bring nothing more */
+			/* hang-up edges after the end bring nothing more */
+			uint32_t)READY_READABLE;
 	if (vly_unlikely(conn->ready & READY_ERROR && (head->flags & (VLY_F_PAUSED | VLY_F_EOF))))
 		return paused_error(epoll, conn);
 	if (vly_unlikely(head->flags & VLY_F_PAUSED))

@@ -106,7 +106,8 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 			vly_count(&env->stats->rx_capped, 1);
 			return TURN_MORE;
 		}
-		uint8_t *span = vly_rx_span(&env->rx, VLY_RX_HEAD_BYTES + env->config->dgram_max, &room);
+		uint8_t *span =
+			vly_rx_span(&env->rx, VLY_RX_HEAD_BYTES + env->config->dgram_max, &room);
 
 		if (!span) {
 			vly_count(&env->stats->rx_starved, 1);
