@@ -27,6 +27,7 @@ static int open_conns(struct vly_core *core)
 	table->record_bytes = record_bytes;
 	table->count = count;
 	table->core = core->index;
+	table->first_generation = core->engine->seats[core->index].openings++ << 20;
 	lists = take(&core->region, (uint64_t)count * 2 * sizeof(void *));
 	if (!lists)
 		return -ENOMEM;

@@ -69,7 +69,7 @@ void vly_port_close(struct vly_port *port)
 
 unsigned vly_port_index(const struct vly_port *port)
 {
-	return port->index;
+	return vly_forked() ? 0 : port->index;
 }
 
 static bool core_closed(const struct vly_port *port)

@@ -273,11 +273,32 @@ int vly_send_event(struct vly_core *core, vly_conn handle, const struct vly_even
 	return 0;
 }
 
+/* The pieces of one datagram: its receiver's address, then its bytes; the first says how many there are. */
+static void append_dgram(struct vly_core *core, struct vly_conn_head *conn,
+			 const struct vly_addr *to, const uint8_t *from, uint32_t len)
+{
+	struct vly_buf *first = vly_buf_get(&core->env.tx_pool);
+	struct vly_buf *buf = first;
+
+	memcpy(vly_buf_append(first, sizeof(*to)), to, sizeof(*to));
+	for (first->mark = 1;; first->mark++) {
+		uint32_t part = VLY_MIN(vly_buf_tailroom(buf), len);
+
+		if (part)
+			memcpy(vly_buf_append(buf, part), from, part);
+		link_buf(conn, buf);
+		from += part;
+		len -= part;
+		if (!len)
+			return;
+		buf = vly_buf_get(&core->env.tx_pool);
+	}
+}
+
 int vly_sendto(struct vly_core *core, vly_conn handle, const struct vly_addr *to, const void *data,
 	       uint32_t len)
 {
 	struct vly_conn_head *conn;
-	uint32_t capacity = core->config->tx_buf_bytes;
 	int error = vly_core_find(core, handle, &conn);
 
 	if (error)
@@ -286,21 +307,17 @@ int vly_sendto(struct vly_core *core, vly_conn handle, const struct vly_addr *to
 		return -EINVAL;
 	if (conn->state != VLY_OPENED)
 		return -ENOTCONN;
-	if (len > capacity - sizeof(*to))
+	if (len > VLY_DGRAM_BYTES_MAX)
 		return -EMSGSIZE;
-	struct need need = {.len = len + (uint32_t)sizeof(*to), .bufs = 1};
+	struct need need = {.len = len + (uint32_t)sizeof(*to)};
 
+	need.bufs = bufs_for(&core->env, need.len);
+	if (need.bufs > VLY_DGRAM_PIECES_MAX)
+		return -EMSGSIZE;
 	error = admit(core, conn, &need);
 	if (error)
 		return error;
-	/* One buffer each: where a datagram begins and ends is kept by the buffers. */
-	struct vly_buf *buf = vly_buf_get(&core->env.tx_pool);
-
-	memcpy(vly_buf_append(buf, sizeof(*to)), to, sizeof(*to));
-	if (len)
-		memcpy(vly_buf_append(buf, len), data, len);
-	buf->mark = 1;
-	link_buf(conn, buf);
+	append_dgram(core, conn, to, data, len);
 	queued(core, conn, need.len);
 	return 0;
 }

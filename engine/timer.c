@@ -40,7 +40,7 @@ int vly_timer_cancel(struct vly_core *core, vly_timer timer)
 		return -ENOENT;
 	struct vly_timer_slot *slot = vly_slab_at(&timers->slab, index);
 
-	if (slot->generation != timer >> 32)
+	if (!slot->generation || slot->generation != timer >> 32)
 		return -ENOENT;
 	if (vly_wheel_cancel(&core->env.wheel, &slot->alarm.node)) {
 		timers->running--;

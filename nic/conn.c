@@ -12,7 +12,8 @@ struct vly_conn_head *vly_conn_take(struct vly_conn_table *table, enum vly_conn_
 
 	if (!conn)
 		return NULL;
-	uint32_t generation = (conn->generation + 1) & ((1u << VLY_GENERATION_BITS) - 1);
+	uint32_t last = conn->generation ? conn->generation : table->first_generation;
+	uint32_t generation = (last + 1) & ((1u << VLY_GENERATION_BITS) - 1);
 
 	memset(conn, 0, table->record_bytes);
 	conn->generation = generation ? generation : 1;

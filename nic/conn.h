@@ -93,6 +93,8 @@ struct vly_conn_table {
 	uint32_t record_bytes;
 	uint32_t count;
 	uint32_t core; /* index of the core, part of every handle */
+	/* of a record never used: differs each time the core is opened, so old handles stay stale */
+	uint32_t first_generation;
 };
 
 static inline struct vly_conn_head *vly_conn_at(const struct vly_conn_table *table, uint32_t slot)

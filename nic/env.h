@@ -14,6 +14,10 @@
 #include "volley/config.h"
 #include "volley/stats.h"
 
+/* What one datagram may have: of payload over IPv4, and of send buffers. */
+#define VLY_DGRAM_BYTES_MAX 65507u
+#define VLY_DGRAM_PIECES_MAX 64u
+
 struct vly_env {
 	struct vly_batch batch;
 	struct vly_conn_table conns;

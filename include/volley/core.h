@@ -137,7 +137,7 @@ VLY_API int vly_send_owned(struct vly_core *core, vly_conn conn, const void *dat
  */
 VLY_API int vly_send_event(struct vly_core *core, vly_conn conn, const struct vly_event *event);
 
-/* One datagram. Errors as vly_send; -EMSGSIZE above what fits into a send buffer. */
+/* One datagram. Errors as vly_send; -EMSGSIZE above 65,507 bytes, 64 send buffers or the budget. */
 VLY_API int vly_sendto(struct vly_core *core, vly_conn udp, const struct vly_addr *to,
 		       const void *data, uint32_t len);
 

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "nic/epoll/calls.h"
 #include "nic/epoll/private.h"
 
 /*
@@ -322,7 +323,7 @@ static void epoll_poll(struct vly_nic *nic, int64_t timeout_ns)
 	else if (timeout_ns > 0)
 		timeout = (struct timespec){.tv_sec = timeout_ns / 1000000000,
 					    .tv_nsec = timeout_ns % 1000000000};
-	int count = epoll_pwait2(epoll->epoll_fd, epoll->edges, (int)epoll->edges_max, wait, NULL);
+	int count = call_epoll_wait(epoll->epoll_fd, epoll->edges, (int)epoll->edges_max, wait);
 
 	nic->env->batch.stamp_ns = vly_clock_ns();
 	if (count > 0)

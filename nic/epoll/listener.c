@@ -10,11 +10,24 @@
 
 #include "nic/addr.h"
 
+static void path_text(const struct vly_addr *addr, char *path)
+{
+	for (unsigned i = 0; i < addr->path_len; i++)
+		path[i] = addr->path[i];
+	path[addr->path_len] = '\0';
+}
+
 /* A path that refuses connections is a server's that is gone: it may be replaced. */
 static bool path_is_stale(const struct vly_addr *addr)
 {
 	struct sockaddr_storage storage;
 	socklen_t len = vly_addr_to_sockaddr(addr, &storage);
+	struct stat status;
+	char path[sizeof(addr->path) + 1];
+
+	path_text(addr, path);
+	if (lstat(path, &status) || !S_ISSOCK(status.st_mode))
+		return false; /* somebody's file */
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
@@ -23,13 +36,6 @@ static bool path_is_stale(const struct vly_addr *addr)
 
 	close(fd);
 	return stale;
-}
-
-static void path_text(const struct vly_addr *addr, char *path)
-{
-	for (unsigned i = 0; i < addr->path_len; i++)
-		path[i] = addr->path[i];
-	path[addr->path_len] = '\0';
 }
 
 static int bind_listener(int fd, const struct vly_addr *addr, bool reuse_port)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "nic/addr.h"
+#include "nic/epoll/calls.h"
 
 #define STREAM_EDGES (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 #define SEND_PIECES 64
@@ -163,7 +164,7 @@ static ssize_t send_pieces(struct epoll_conn *conn, uint32_t *asked)
 		bytes += buf->len;
 	}
 	*asked = (uint32_t)bytes;
-	return sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+	return call_sendmsg(conn->fd, &message, MSG_NOSIGNAL);
 }
 
 /* Sends what is queued until the socket takes no more. 0, or -errno: the connection is broken. */
@@ -177,7 +178,7 @@ static int send_queue(struct epoll_nic *epoll, struct epoll_conn *conn)
 		ssize_t sent;
 
 		if (vly_likely(!head->tx_head->next))
-			sent = send(conn->fd, head->tx_head->data, asked, MSG_NOSIGNAL);
+			sent = call_send(conn->fd, head->tx_head->data, asked, MSG_NOSIGNAL);
 		else
 			sent = send_pieces(conn, &asked);
 		vly_count(&env->stats->tx_calls, 1);
@@ -231,6 +232,9 @@ void epoll_stream_abort(struct epoll_nic *epoll, struct epoll_conn *conn, int st
 void epoll_stream_flush(struct epoll_nic *epoll, struct epoll_conn *conn)
 {
 	struct vly_conn_head *head = &conn->head;
+
+	if (vly_unlikely(head->state == VLY_CONNECTING))
+		return; /* its queue holds an address */
 	int error = send_queue(epoll, conn);
 
 	if (vly_unlikely(error)) {
@@ -263,8 +267,8 @@ static enum turn discard(struct epoll_nic *epoll, struct epoll_conn *conn)
 		if (!left)
 			return TURN_MORE;
 		/* TCP drops without copying; Unix sockets copy. */
-		ssize_t got = recv(conn->fd, scratch, local ? sizeof(scratch) : DISCARD_BYTES,
-				   local ? 0 : MSG_TRUNC);
+		ssize_t got = call_recv(conn->fd, scratch, local ? sizeof(scratch) : DISCARD_BYTES,
+					local ? 0 : MSG_TRUNC);
 
 		if (got == 0) {
 			conn->head.flags |= VLY_F_EOF;
@@ -315,7 +319,7 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 			return TURN_MORE;
 		}
 		uint32_t asked = VLY_MIN(room, VLY_MIN(bytes_left, env->config->rx_buf_bytes));
-		ssize_t got = recv(conn->fd, span, asked, 0);
+		ssize_t got = call_recv(conn->fd, span, asked, 0);
 
 		if (vly_likely(got > 0)) {
 			add_data(env, &conn->head, span, (uint32_t)got);

@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "nic/addr.h"
-
-#define DGRAM_PIECES 64
+#include "nic/epoll/calls.h"
 
 int epoll_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *addr)
 {
@@ -29,7 +28,7 @@ int epoll_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct
 static ssize_t send_first(struct epoll_conn *conn)
 {
 	struct vly_buf *buf = conn->head.tx_head;
-	struct iovec pieces[DGRAM_PIECES];
+	struct iovec pieces[VLY_DGRAM_PIECES_MAX];
 	struct sockaddr_storage to;
 	struct vly_addr addr;
 	struct msghdr message = {.msg_name = &to, .msg_iov = pieces};
@@ -41,7 +40,7 @@ static ssize_t send_first(struct epoll_conn *conn)
 			(struct iovec){.iov_base = buf->data, .iov_len = buf->len};
 	pieces[0].iov_base = (uint8_t *)pieces[0].iov_base + sizeof(addr);
 	pieces[0].iov_len -= sizeof(addr);
-	return sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+	return call_sendmsg(conn->fd, &message, MSG_NOSIGNAL);
 }
 
 void epoll_udp_flush(struct epoll_nic *epoll, struct epoll_conn *conn)
@@ -120,7 +119,7 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 					 .msg_namelen = sizeof(from),
 					 .msg_iov = &piece,
 					 .msg_iovlen = 1};
-		ssize_t got = recvmsg(conn->fd, &message, 0);
+		ssize_t got = call_recvmsg(conn->fd, &message, 0);
 
 		if (got >= 0)
 			add_dgram(env, &conn->head, piece.iov_base, (uint32_t)got, &message);
