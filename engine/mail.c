@@ -84,7 +84,8 @@ int vly_mail_put(struct vly_core *core, unsigned place, struct vly_ring *ring, c
 	struct vly_letter *letter = vly_ring_slot_in(ring, *unsent);
 
 	letter->len = len;
-	memcpy(letter->data, data, len);
+	if (len)
+		memcpy(letter->data, data, len);
 	vly_count(&core->env.stats->mail_tx, 1);
 	if (++*unsent == VLY_MAIL_BATCH)
 		publish_one(core, place);

@@ -93,7 +93,8 @@ int vly_port_post(struct vly_port *port, const void *data, uint32_t len)
 	struct vly_letter *letter = vly_ring_slot_in(port->to_core, 0);
 
 	letter->len = len;
-	memcpy(letter->data, data, len);
+	if (len)
+		memcpy(letter->data, data, len);
 	vly_ring_publish_ordered(port->to_core, 1);
 	vly_engine_notify(port->engine, port->core, VLY_CORES_MAX + port->index);
 	return 0;

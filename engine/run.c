@@ -77,7 +77,8 @@ static bool close_all(struct vly_core *core, bool first)
 		else
 			(void)vly_close(core, vly_conn_handle(table, conn));
 	}
-	return table->slab.free_count < table->count;
+	/* Those whose last event was delivered only wait for the next poll. */
+	return table->slab.free_count + core->env.retiring_count < table->count;
 }
 
 static void drain(struct vly_core *core, const struct run *run, void *state)

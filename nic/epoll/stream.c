@@ -266,9 +266,9 @@ static enum turn discard(struct epoll_nic *epoll, struct epoll_conn *conn)
 	for (int left = 16; conn->ready & READY_READABLE; left--) {
 		if (!left)
 			return TURN_MORE;
-		/* TCP drops without copying; Unix sockets copy. */
-		ssize_t got = call_recv(conn->fd, scratch, local ? sizeof(scratch) : DISCARD_BYTES,
-					local ? 0 : MSG_TRUNC);
+		/* TCP drops without copying, and wants no buffer: one shorter than it is told is EFAULT. */
+		ssize_t got = local ? call_recv(conn->fd, scratch, sizeof(scratch), 0)
+				    : call_recv(conn->fd, NULL, DISCARD_BYTES, MSG_TRUNC);
 
 		if (got == 0) {
 			conn->head.flags |= VLY_F_EOF;
