@@ -16,7 +16,7 @@
 /*
  * One wait takes no more: beyond it the saving per message is below measurement, and latency grows.
  */
-#define EDGES_MAX 512
+#define EDGES_MAX 128
 
 static void list_push(struct epoll_nic *epoll, struct conn_list *list, struct epoll_conn *conn)
 {
@@ -233,13 +233,20 @@ static void epoll_alarm(struct vly_nic *nic, struct vly_conn_head *head)
 		epoll_connect_again(epoll, conn_of(head));
 }
 
+/* Both lines of a record. */
+static void prefetch_conn(const struct epoll_conn *conn)
+{
+	vly_prefetch(conn);
+	vly_prefetch(&conn->fd);
+}
+
 /* Turns what the kernel reported into bits and places in the FIFO. */
 static void take_edges(struct epoll_nic *epoll, int count)
 {
 	struct vly_env *env = epoll->nic.env;
 
 	for (int i = 0; i < count; i++)
-		vly_prefetch(vly_conn_at(&env->conns, vly_conn_slot(epoll->edges[i].data.u64)));
+		prefetch_conn(conn_at(epoll, vly_conn_slot(epoll->edges[i].data.u64)));
 	for (int i = 0; i < count; i++) {
 		uint32_t edge = epoll->edges[i].events;
 		struct vly_conn_head *head = vly_conn_find(&env->conns, epoll->edges[i].data.u64);
