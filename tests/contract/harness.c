@@ -1,4 +1,4 @@
-/* harness.c - cores under test: opened over the nic that VOLLEY_TEST_NIC names, polled in turn, every event checked */
+/* harness.c - opens cores over the nic of VOLLEY_TEST_NIC, polls them, checks every event */
 #include "tests/contract/harness.h"
 
 #include <netinet/in.h>
@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* --- the nic under test ------------------------------------------------------------------------------------------------------- */
+/* --- the nic under test ---------------------------------------------------------------------- */
 
 const char *harness_nic(void)
 {
@@ -62,7 +62,7 @@ void harness_hush(void)
 	vly_log_set(swallow, NULL, VLY_LOG_DEBUG);
 }
 
-/* --- the world ---------------------------------------------------------------------------------------------------------------- */
+/* --- the world ------------------------------------------------------------------------------- */
 
 void world_config(struct vly_config *config, unsigned cores)
 {
@@ -186,7 +186,8 @@ struct vly_addr world_addr(struct world *w, unsigned core)
 	return addr_parsed("127.0.0.1:0");
 }
 
-vly_conn world_listen(struct world *w, unsigned core, const struct vly_listen_opts *opts, void *user)
+vly_conn world_listen(struct world *w, unsigned core, const struct vly_listen_opts *opts,
+		      void *user)
 {
 	struct vly_addr any = world_addr(w, core);
 	vly_conn listener = 0;

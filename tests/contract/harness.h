@@ -1,4 +1,4 @@
-/* harness.h - cores under test: opened over the nic that VOLLEY_TEST_NIC names, polled in turn, every event checked */
+/* harness.h - opens cores over the nic of VOLLEY_TEST_NIC, polls them, checks every event */
 #ifndef VLY_TESTS_CONTRACT_HARNESS_H
 #define VLY_TESTS_CONTRACT_HARNESS_H
 
@@ -25,17 +25,18 @@
 #define PATIENCE_NS (40 * SEC)
 
 /*
- * An engine whose cores were opened by, and are polled on, the test's own thread. Every batch goes through the tracks (track.h), which
- * hold the rules that any sequence of events obeys; then the hooks see it.
+ * An engine whose cores were opened by, and are polled on, the test's own thread. Every batch goes
+ * through the tracks (track.h), which hold the rules that any sequence of events obeys; then the
+ * hooks see it.
  */
 struct world {
 	struct vly_engine *engine;
 	struct vly_core *core[WORLD_CORES];
 	unsigned cores;
-	struct world *next;     /* another world that takes part in this one's rounds */
+	struct world *next; /* another world that takes part in this one's rounds */
 	struct tracks tracks;
-	struct vly_addr addr;   /* of the last listener */
-	vly_conn accepted;      /* connection of the last OPEN with VLY_ACCEPTED */
+	struct vly_addr addr; /* of the last listener */
+	vly_conn accepted;    /* connection of the last OPEN with VLY_ACCEPTED */
 	uint64_t rounds;
 	/* Before the batch is looked at, and for each event after it was recorded. */
 	void (*on_batch)(struct world *w, unsigned core, struct vly_event *events, int count);
@@ -49,7 +50,7 @@ struct link {
 	vly_conn server;
 };
 
-/* --- the nic under test ------------------------------------------------------------------------------------------------------- */
+/* --- the nic under test ---------------------------------------------------------------------- */
 
 /* VOLLEY_TEST_NIC, default "epoll". */
 const char *harness_nic(void);
@@ -60,7 +61,10 @@ bool harness_kernel_sockets(void);
 /* Whether the nic speaks this family here. */
 bool harness_family(enum vly_family family);
 
-/* Whether the nic's name (before the colon) is `name`: for the few claims about one nic's system calls. */
+/*
+ * Whether the nic's name (before the colon) is `name`: for the few claims about one nic's system
+ * calls.
+ */
 bool harness_nic_is(const char *name);
 
 /* Swallows log lines: for tests that provoke them. */
@@ -69,16 +73,16 @@ void harness_hush(void);
 #define need_kernel_sockets()                                                                      \
 	do {                                                                                       \
 		if (!harness_kernel_sockets())                                                     \
-			cr_skip_test("%s is not reached by kernel sockets", harness_nic());         \
+			cr_skip_test("%s is not reached by kernel sockets", harness_nic());        \
 	} while (0)
 
 #define need_family(family)                                                                        \
 	do {                                                                                       \
 		if (!harness_family(family))                                                       \
-			cr_skip_test("%s has no such addresses here", harness_nic());               \
+			cr_skip_test("%s has no such addresses here", harness_nic());              \
 	} while (0)
 
-/* --- the world ---------------------------------------------------------------------------------------------------------------- */
+/* --- the world ------------------------------------------------------------------------------- */
 
 /* Small pools, sleep idle, no pinning, no huge pages; `cores` cores. */
 void world_config(struct vly_config *config, unsigned cores);
@@ -136,7 +140,9 @@ bool pattern_is(const void *data, size_t len, uint64_t seed, uint64_t offset);
 
 struct vly_addr addr_parsed(const char *text);
 
-/* An event of another round may still be needed after it: waits until `cond`, or fails naming it. */
+/*
+ * An event of another round may still be needed after it: waits until `cond`, or fails naming it.
+ */
 #define pump_until(w, cond)                                                                        \
 	do {                                                                                       \
 		uint64_t pump_end = vly_now_ns() + PATIENCE_NS;                                    \

@@ -1,12 +1,16 @@
-/* test_batch.c - closing inside a batch: later DATA, EOF and DRAINED become NONE, SENT and CLOSED arrive */
+/* test_batch.c - closing inside a batch blanks DATA, EOF and DRAINED, not SENT and CLOSED */
 #include "tests/contract/harness.h"
 
 TestSuite(batch, .fini = vly_leak_gate, .timeout = 120);
 
-/* One attempt: in the first batch of SERVER that has `least` events of `victim` to blank, `end` it at the first of them. */
+/*
+ * One attempt: in the first batch of SERVER that has `least` events of `victim` to blank, `end` it
+ * at the first of them.
+ */
 struct strike {
 	vly_conn victim;
-	vly_conn trigger;      /* 0: the victim itself; else the event of another connection, before the victim's */
+	/* 0: the victim itself; else the event of another connection, before the victim's */
+	vly_conn trigger;
 	int (*end)(struct vly_core *core, vly_conn conn);
 	int least;
 	bool done;
@@ -154,7 +158,10 @@ Test(batch, close_of_another_connection_blanks_only_that_ones_events)
 	link[2] = world_link(&w);
 	w.on_batch = strike_batch;
 	w.arg = &strike;
-	/* Which of the two comes first in a batch is the nic's business: one of the two orders strikes. */
+	/*
+	 * Which of the two comes first in a batch is the nic's business: one of the two orders
+	 * strikes.
+	 */
 	for (int i = 0; i < 20 && !strike.done; i++) {
 		strike.victim = link[i % 2].server;
 		strike.trigger = link[!(i % 2)].server;
@@ -267,7 +274,8 @@ Test(batch, sent_survives_a_close_inside_its_batch)
 	world_close(&w);
 }
 
-static void close_in_drained_batch(struct world *w, unsigned core, struct vly_event *events, int count)
+static void close_in_drained_batch(struct world *w, unsigned core, struct vly_event *events,
+				   int count)
 {
 	struct strike *strike = w->arg;
 
@@ -317,8 +325,8 @@ Test(batch, buffers_of_blanked_data_come_home)
 		lay_ready(&w, link.client, 4000, false);
 		pump_until(&w, strike.done);
 		(void)vly_abort(w.core[CLIENT], link.client);
-		pump_until(&w, seen(&w, link.client, VLY_CLOSED) &&
-				       seen(&w, link.server, VLY_CLOSED));
+		pump_until(&w,
+			   seen(&w, link.client, VLY_CLOSED) && seen(&w, link.server, VLY_CLOSED));
 	}
 	w.on_batch = NULL;
 	world_quiet(&w);

@@ -326,8 +326,8 @@ Test(close, by_abort_in_the_open_event_is_allowed)
 	w.on_event = abort_in_open;
 	for (int i = 0; i < 20; i++) {
 		check_eq(vly_connect(w.core[CLIENT], &w.addr, NULL, NULL, &client), 0);
-		pump_until(&w, seen(&w, client, VLY_OPEN) &&
-				       (track_of(&w, client)->open_status || seen(&w, client, VLY_CLOSED)));
+		pump_until(&w, seen(&w, client, VLY_OPEN) && (track_of(&w, client)->open_status ||
+							      seen(&w, client, VLY_CLOSED)));
 	}
 	world_quiet(&w);
 	check_eq(world_stats(&w, SERVER).accepted, 20);
@@ -376,8 +376,8 @@ Test(close, leaves_no_slot_behind_after_a_thousand_of_all_kinds)
 			(void)vly_close(w.core[SERVER], link.server);
 		else
 			(void)vly_close(w.core[CLIENT], link.client);
-		pump_until(&w, seen(&w, link.client, VLY_CLOSED) &&
-				       seen(&w, link.server, VLY_CLOSED));
+		pump_until(&w,
+			   seen(&w, link.client, VLY_CLOSED) && seen(&w, link.server, VLY_CLOSED));
 	}
 	check_eq(world_stats(&w, CLIENT).conns, 0);
 	check_eq(world_stats(&w, SERVER).conns, 1);

@@ -1,4 +1,4 @@
-/* test_fairness.c - at most burst_max events and burst_bytes of one connection per batch while others are ready */
+/* test_fairness.c - the share of one connection in a batch while others are ready */
 #include "tests/contract/harness.h"
 
 #include <stdlib.h>
@@ -9,11 +9,11 @@ TestSuite(fairness, .fini = vly_leak_gate, .timeout = 120);
 #define PING_BYTES 64
 
 struct crowd {
-	struct link *links;         /* PINGS of them, then the bulk sender's */
+	struct link *links; /* PINGS of them, then the bulk sender's */
 	struct vly_config config;
 	struct link bulk;
-	unsigned *rounds;           /* of each client's slot: round trips done */
-	unsigned mixed_batches;     /* with the bulk sender and others in one batch */
+	unsigned *rounds;       /* of each client's slot: round trips done */
+	unsigned mixed_batches; /* with the bulk sender and others in one batch */
 	unsigned bulk_capped;
 };
 
@@ -100,7 +100,10 @@ static void crowd_close(struct world *w, struct crowd *crowd)
 	free(crowd->rounds);
 }
 
-/* All ping; until the slowest has done `least` rounds nobody may be more than twice ahead, plus a few. */
+/*
+ * All ping; until the slowest has done `least` rounds nobody may be more than twice ahead, plus a
+ * few.
+ */
 static void run_until_slowest(struct world *w, struct crowd *crowd, unsigned pings, unsigned least)
 {
 	static const uint8_t ping[PING_BYTES];

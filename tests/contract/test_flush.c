@@ -1,4 +1,4 @@
-/* test_flush.c - everything queued leaves at the next poll, before the core could sleep, or at vly_flush */
+/* test_flush.c - what is queued leaves at the next poll, before any sleep, or at vly_flush */
 #include "tests/contract/harness.h"
 
 TestSuite(flush, .fini = vly_leak_gate, .timeout = 120);
@@ -86,7 +86,7 @@ Test(flush, covers_every_kind_of_send_and_the_fin)
 {
 	struct world w;
 	struct link link = world_open_link(&w);
-	struct iovec iov = {(void *)(uintptr_t)"22", 2};
+	struct iovec iov = {(void *)(uintptr_t) "22", 2};
 	uint64_t end = vly_now_ns() + PATIENCE_NS;
 
 	check_eq(vly_send(w.core[CLIENT], link.client, "1", 1), 0);

@@ -1,4 +1,4 @@
-/* test_fork.c - a forked child owns nothing: its calls are -ECHILD, and the parent does not notice */
+/* test_fork.c - a forked child's calls are -ECHILD, and its parent does not notice */
 #include "tests/contract/harness.h"
 
 #include <poll.h>
@@ -32,7 +32,7 @@ static void crashed(int signal)
 
 #define try(call)                                                                                  \
 	do {                                                                                       \
-		int try_status = (trying = #call, call);                                                        \
+		int try_status = (trying = #call, call);                                           \
 		if (try_status != -ECHILD) {                                                       \
 			fprintf(stderr, "in the child %s returned %d\n", #call, try_status);       \
 			faults++;                                                                  \
@@ -43,7 +43,7 @@ static int child_tries_streams(struct estate *estate)
 {
 	struct vly_core *core = estate->w->core[SERVER];
 	vly_conn conn = estate->link.server, made;
-	struct iovec iov = {(void *)(uintptr_t)"x", 1};
+	struct iovec iov = {(void *)(uintptr_t) "x", 1};
 	struct vly_event event = {.kind = VLY_DATA, .conn = conn}, *events;
 	struct vly_addr local;
 	int faults = 0;

@@ -1,4 +1,4 @@
-/* test_forward.c - vly_send_event: received buffers are sent on, and reception never starves of them */
+/* test_forward.c - vly_send_event sends received buffers on and never starves reception */
 #include "tests/contract/harness.h"
 
 TestSuite(forward, .fini = vly_leak_gate, .timeout = 120);

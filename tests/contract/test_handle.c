@@ -13,7 +13,7 @@ static int call_send(struct vly_core *core, vly_conn conn)
 
 static int call_sendv(struct vly_core *core, vly_conn conn)
 {
-	struct iovec iov = {(void *)(uintptr_t)"x", 1};
+	struct iovec iov = {(void *)(uintptr_t) "x", 1};
 
 	return vly_sendv(core, conn, &iov, 1);
 }

@@ -10,7 +10,7 @@ struct pantry {
 	struct vly_event held[HELD_MAX];
 	unsigned count, most;
 	unsigned refused;
-	vly_conn only;        /* 0: of every connection */
+	vly_conn only; /* 0: of every connection */
 };
 
 static void hold_all(struct world *w, unsigned core, struct vly_event *event)
@@ -37,8 +37,8 @@ static void release_all(struct world *w, struct pantry *pantry)
 		check_eq(vly_release(w->core[SERVER], pantry->held[--pantry->count].buf), 0);
 }
 
-static void open_pantry(struct world *w, struct pantry *pantry, struct link *link,
-			uint32_t rx_bufs, uint32_t hold_slots)
+static void open_pantry(struct world *w, struct pantry *pantry, struct link *link, uint32_t rx_bufs,
+			uint32_t hold_slots)
 {
 	struct vly_config config;
 

@@ -1,4 +1,4 @@
-/* test_limits.c - slots and bounds: accepting waits, clients queue in the backlog, calls say -ENOBUFS */
+/* test_limits.c - slots and bounds: accepting waits, clients queue, calls say -ENOBUFS */
 #include "tests/contract/harness.h"
 
 #include <poll.h>
@@ -7,7 +7,9 @@
 
 TestSuite(limits, .fini = vly_leak_gate, .timeout = 120);
 
-/* A server whose table holds its listener and `slots` connections, and clients with room for all. */
+/*
+ * A server whose table holds its listener and `slots` connections, and clients with room for all.
+ */
 static void open_small_table(struct world *server, struct world *client, uint32_t slots)
 {
 	struct vly_config config;
@@ -192,7 +194,8 @@ Test(limits, connects_beyond_the_table_fail_at_once_and_the_rest_open)
 		vly_conn extra;
 
 		for (int i = 0; i < 8; i++)
-			check_eq(vly_connect(client.core[0], &server.addr, NULL, NULL, &conn[i]), 0);
+			check_eq(vly_connect(client.core[0], &server.addr, NULL, NULL, &conn[i]),
+				 0);
 		check_eq(vly_connect(client.core[0], &server.addr, NULL, NULL, &extra), -ENOBUFS);
 		for (int i = 0; i < 8; i++) {
 			pump_until(&client, seen(&client, conn[i], VLY_OPEN));

@@ -166,7 +166,9 @@ Test(open, is_the_last_event_of_its_connection_in_the_batch)
 
 	world_open(&w);
 	world_listen(&w, SERVER, NULL, NULL);
-	/* Data is there before the server first polls, so that OPEN and DATA could share a batch. */
+	/*
+	 * Data is there before the server first polls, so that OPEN and DATA could share a batch.
+	 */
 	for (int i = 0; i < 40; i++) {
 		check_eq(vly_connect(w.core[CLIENT], &w.addr, NULL, NULL, &client[i]), 0);
 		world_poll(&w, CLIENT, 0);
@@ -190,7 +192,7 @@ Test(open, sends_before_open_are_enotconn)
 {
 	struct world w;
 	vly_conn conn;
-	struct iovec iov = {(void *)(uintptr_t)"x", 1};
+	struct iovec iov = {(void *)(uintptr_t) "x", 1};
 
 	world_open(&w);
 	world_listen(&w, SERVER, NULL, NULL);

@@ -1,4 +1,4 @@
-/* test_owned.c - borrowed memory comes back with exactly one SENT, whatever happens to the connection */
+/* test_owned.c - borrowed memory comes back with exactly one SENT, whatever happens */
 #include "tests/contract/harness.h"
 
 #include <stdlib.h>
@@ -304,7 +304,8 @@ Test(owned, memory_may_be_constant_and_one_piece_be_lent_many_times)
 		check_eq(vly_send_owned(w.core[CLIENT], link.client, text, 8, NULL), 0);
 		check_eq(vly_send_owned(w.core[CLIENT], other.client, text, 8, NULL), 0);
 	}
-	pump_until(&w, seen(&w, link.client, VLY_SENT) == 10 && seen(&w, other.client, VLY_SENT) == 10);
+	pump_until(&w,
+		   seen(&w, link.client, VLY_SENT) == 10 && seen(&w, other.client, VLY_SENT) == 10);
 	pump_until(&w, got_bytes(&w, link.server) == 80 && got_bytes(&w, other.server) == 80);
 	world_close(&w);
 }

@@ -1,4 +1,4 @@
-/* test_pool.c - an empty pool of send buffers: connections wait in a FIFO and are drained oldest first */
+/* test_pool.c - an empty pool of send buffers: waiting in a FIFO, oldest drained first */
 #include "tests/contract/harness.h"
 
 TestSuite(pool, .fini = vly_leak_gate, .timeout = 120);
@@ -58,7 +58,10 @@ static void count_drained(struct world *w, unsigned core, struct vly_event *even
 		queue->most_drained = drained;
 }
 
-/* Sends one message on each link in turn, from `first` on; the refused ones join the queue. Returns how many were taken. */
+/*
+ * Sends one message on each link in turn, from `first` on; the refused ones join the queue. Returns
+ * how many were taken.
+ */
 static unsigned send_on_each(struct world *w, struct link *links, unsigned first, unsigned count,
 			     struct queue *queue)
 {
@@ -204,7 +207,8 @@ Test(pool, serves_everyone_through_a_long_shortage)
 			int status = 0;
 
 			while (want[i] && !status) {
-				status = vly_send(w.core[CLIENT], links[i].client, message, BUF_BYTES);
+				status = vly_send(w.core[CLIENT], links[i].client, message,
+						  BUF_BYTES);
 				if (status)
 					break;
 				want[i]--;

@@ -1,4 +1,4 @@
-/* test_port.c - a foreign thread joined to a core: both ways, in order, bounded, each wakes the other */
+/* test_port.c - a foreign thread joined to a core: both ways, in order, bounded, waking */
 #include "tests/contract/harness.h"
 
 #include <poll.h>

@@ -25,7 +25,9 @@ static int send_owned(struct vly_core *core, vly_conn conn, const void *data, ui
 
 typedef int (*send_fn)(struct vly_core *core, vly_conn conn, const void *data, uint32_t len);
 
-/* Queues messages of `len` bytes without a poll until one is refused; returns how many were taken. */
+/*
+ * Queues messages of `len` bytes without a poll until one is refused; returns how many were taken.
+ */
 static unsigned fill(struct world *w, unsigned core, vly_conn conn, uint32_t len)
 {
 	static const uint8_t zeros[BUDGET];
@@ -116,10 +118,10 @@ Test(send, sendv_gathers_its_pieces)
 	struct world w;
 	struct link link = world_open_link(&w);
 	struct iovec iov[4] = {
-		{(void *)(uintptr_t)"one ", 4},
+		{(void *)(uintptr_t) "one ", 4},
 		{NULL, 0},
-		{(void *)(uintptr_t)"two ", 4},
-		{(void *)(uintptr_t)"three", 5},
+		{(void *)(uintptr_t) "two ", 4},
+		{(void *)(uintptr_t) "three", 5},
 	};
 
 	check_eq(vly_sendv(w.core[CLIENT], link.client, iov, 4), 0);
@@ -165,7 +167,7 @@ Test(send, negative_count_of_pieces_is_einval)
 {
 	struct world w;
 	struct link link = world_open_link(&w);
-	struct iovec iov = {(void *)(uintptr_t)"x", 1};
+	struct iovec iov = {(void *)(uintptr_t) "x", 1};
 
 	check_eq(vly_sendv(w.core[CLIENT], link.client, &iov, -1), -EINVAL);
 	check_eq(vly_sendv(w.core[CLIENT], link.client, &iov, INT32_MIN), -EINVAL);

@@ -248,7 +248,8 @@ static void start_again(struct world *w, unsigned core, struct vly_event *event)
 		return;
 	check_eq(*count % 10, (unsigned)(uintptr_t)event->user);
 	++*count;
-	check_eq(vly_timer_start(w->core[core], MSEC / 10, (void *)(uintptr_t)(*count % 10), &timer),
+	check_eq(vly_timer_start(w->core[core], MSEC / 10, (void *)(uintptr_t)(*count % 10),
+				 &timer),
 		 0);
 }
 
@@ -280,7 +281,8 @@ Test(timer, of_ten_years_or_of_all_time_does_not_fire)
 	for (int i = 0; i < 4; i++) {
 		alarms->list[i].due_ns = UINT64_MAX;
 		check_eq(vly_timer_start(w.core[0], delays[i], &alarms->list[i],
-					 &alarms->list[i].timer), 0);
+					 &alarms->list[i].timer),
+			 0);
 	}
 	world_quiet(&w);
 	check_eq(alarms->fired, 0);

@@ -66,12 +66,14 @@ static void echo_over(const char *any)
 
 	open_posts(&w, &posts, any);
 	w.on_event = echo;
-	for (uint32_t len = 1; len <= DGRAM_MAX; len = len * 2 < DGRAM_MAX + 1 ? len * 2 : len + 1) {
+	for (uint32_t len = 1; len <= DGRAM_MAX;
+	     len = len * 2 < DGRAM_MAX + 1 ? len * 2 : len + 1) {
 		struct record *record;
 
 		pattern_fill(data, len, len, 0);
 		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], data,
-				    len), 0);
+				    len),
+			 0);
 		count++;
 		pump_until(&w, seen(&w, posts.conn[CLIENT], VLY_DGRAM) == count);
 		record = find(&w, posts.conn[CLIENT], count - 1);
@@ -175,7 +177,8 @@ Test(udp, above_the_budget_or_what_udp_carries_is_emsgsize)
 		 -EMSGSIZE);
 	/* The world's budget is 16,384 bytes, address included. */
 	check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], zeros,
-			    16384 - sizeof(struct vly_addr) + 1), -EMSGSIZE);
+			    16384 - sizeof(struct vly_addr) + 1),
+		 -EMSGSIZE);
 	check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], "ok", 2), 0);
 	pump_until(&w, seen(&w, posts.conn[SERVER], VLY_DGRAM) == 1);
 	check_eq(find(&w, posts.conn[SERVER], 0)->event.len, 2);
@@ -187,7 +190,7 @@ Test(udp, is_no_stream_and_a_stream_is_no_udp)
 	struct world w;
 	struct posts posts;
 	struct link link;
-	struct iovec iov = {(void *)(uintptr_t)"x", 1};
+	struct iovec iov = {(void *)(uintptr_t) "x", 1};
 
 	open_posts(&w, &posts, "127.0.0.1:0");
 	world_listen(&w, SERVER, NULL, NULL);
@@ -229,7 +232,8 @@ Test(udp, sent_before_close_still_leaves)
 
 	open_posts(&w, &posts, "127.0.0.1:0");
 	for (int i = 0; i < 4; i++)
-		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], "last", 4),
+		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], "last",
+				    4),
 			 0);
 	check_eq(vly_close(w.core[CLIENT], posts.conn[CLIENT]), 0);
 	pump_until(&w, seen(&w, posts.conn[CLIENT], VLY_CLOSED) &&
@@ -290,7 +294,8 @@ Test(udp, beyond_the_budget_is_eagain_and_drained_follows)
 					     &posts.addr[SERVER], zeros, sizeof(zeros))))
 			cr_assert(++sent < 100000);
 		check_eq(status, -EAGAIN);
-		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], "x", 1),
+		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], "x",
+				    1),
 			 -EAGAIN);
 		pump_until(&w, seen(&w, posts.conn[CLIENT], VLY_DRAINED) == spell);
 		world_quiet(&w);
@@ -313,7 +318,8 @@ Test(udp, burst_of_one_socket_leaves_room_for_another)
 		for (int j = 0; j < 10; j++)
 			sent += !vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER],
 					    "many", 4);
-		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &other.addr[SERVER], "one", 3),
+		check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &other.addr[SERVER], "one",
+				    3),
 			 0);
 		pump_until(&w, seen(&w, other.conn[SERVER], VLY_DGRAM) == i + 1u);
 	}
@@ -342,7 +348,8 @@ Test(udp, datagram_is_forwarded_to_a_stream)
 	w.on_event = relay;
 	w.arg = &link.server;
 	pattern_fill(data, sizeof(data), 7, 0);
-	check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], data, 1500), 0);
+	check_eq(vly_sendto(w.core[CLIENT], posts.conn[CLIENT], &posts.addr[SERVER], data, 1500),
+		 0);
 	pump_until(&w, got_bytes(&w, link.client) == 1500);
 	cr_assert(got_pattern(&w, link.client, 7, 1500));
 	world_close(&w);

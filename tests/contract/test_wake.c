@@ -89,7 +89,7 @@ Test(wake, does_not_reach_the_neighbour)
 /* Another thread that wakes, again and again, a core that sleeps for ever. */
 struct waker {
 	struct vly_engine *engine;
-	atomic_uint polls;   /* returned so far: the poller's */
+	atomic_uint polls; /* returned so far: the poller's */
 	unsigned count;
 };
 

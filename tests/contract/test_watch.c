@@ -1,4 +1,4 @@
-/* test_watch.c - foreign descriptors: READY in every batch while they are ready, nothing after vly_close */
+/* test_watch.c - foreign descriptors: READY while they are ready, nothing after vly_close */
 #include "tests/contract/harness.h"
 
 #include <fcntl.h>

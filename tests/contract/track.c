@@ -1,4 +1,4 @@
-/* track.c - what each connection has reported so far, and the rules that any sequence of events obeys */
+/* track.c - what each connection has reported, and the rules that all events obey */
 #include "tests/contract/track.h"
 
 #include <criterion/criterion.h>
@@ -6,9 +6,10 @@
 #include <string.h>
 
 static const char *const kind_names[TRACK_KINDS] = {
-	[VLY_NONE] = "NONE",   [VLY_OPEN] = "OPEN",       [VLY_DATA] = "DATA",   [VLY_EOF] = "EOF",
-	[VLY_SENT] = "SENT",   [VLY_DRAINED] = "DRAINED", [VLY_CLOSED] = "CLOSED",
-	[VLY_DGRAM] = "DGRAM", [VLY_TIMER] = "TIMER",     [VLY_MAIL] = "MAIL",   [VLY_READY] = "READY",
+	[VLY_NONE] = "NONE",     [VLY_OPEN] = "OPEN",   [VLY_DATA] = "DATA",
+	[VLY_EOF] = "EOF",       [VLY_SENT] = "SENT",   [VLY_DRAINED] = "DRAINED",
+	[VLY_CLOSED] = "CLOSED", [VLY_DGRAM] = "DGRAM", [VLY_TIMER] = "TIMER",
+	[VLY_MAIL] = "MAIL",     [VLY_READY] = "READY",
 };
 
 void tracks_init(struct tracks *tracks)
@@ -102,8 +103,8 @@ static void keep_record(struct tracks *tracks, unsigned core, const struct vly_e
 
 	if (tracks->records_count == tracks->records_room) {
 		tracks->records_room = tracks->records_room ? tracks->records_room * 2 : 256;
-		tracks->records = realloc(tracks->records,
-					  tracks->records_room * sizeof(*tracks->records));
+		tracks->records =
+			realloc(tracks->records, tracks->records_room * sizeof(*tracks->records));
 		cr_assert_not_null(tracks->records);
 	}
 	record = &tracks->records[tracks->records_count++];

@@ -1,0 +1,140 @@
+/* doctor.c - volley doctor: what limits a bench here and mends it; what an engine would take */
+#include "bench/commands.h"
+
+#include <argp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/finding.h"
+#include "bench/options.h"
+#include "volley/config.h"
+
+#define COMMAND "doctor"
+
+struct arguments {
+	bool plan;
+	uint32_t connections; /* 0: the default */
+	uint32_t cores;
+	const char *nic;
+};
+
+static const struct argp_option option_table[] = {
+	{"plan", 'P', NULL, 0,
+	 "print the memory that an engine would take, item by item, and open nothing", 0},
+	{"connections", 'c', "N", 0,
+	 "with --plan: connections of each core (default: the library's)", 0},
+	{"cores", 'C', "N", 0, "with --plan: number of cores (default 1)", 0},
+	{"nic", 'N', "NIC", 0, "with --plan: way into the kernel (default epoll)", 0},
+	{0},
+};
+
+static const char doc[] =
+	"Looks at limits, memory, CPUs and kernel, measures the speed of every CPU, and names what would blur or stop a bench "
+	"with the command that mends it. It reads only and changes nothing."
+	"\v"
+	"Examples:\n"
+	"  volley doctor\n"
+	"  volley doctor --plan --connections 10000\n";
+
+static uint32_t number_of(const char *name, const char *arg, uint64_t max)
+{
+	char why[256];
+	uint64_t number = 0;
+
+	if (option_number(arg, 1, max, &number, why, sizeof(why)) != 0)
+		usage_error(COMMAND, "--%s: %s", name, why);
+	return (uint32_t)number;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *args = state->input;
+
+	switch (key) {
+	case 'P':
+		args->plan = true;
+		break;
+	case 'c':
+		args->connections = number_of("connections", arg, OPTION_CONNECTIONS_MAX);
+		break;
+	case 'C':
+		args->cores = number_of("cores", arg, 256);
+		break;
+	case 'N':
+		args->nic = arg;
+		break;
+	case ARGP_KEY_ARG:
+		usage_error(COMMAND, "'%s' is one argument too many", arg);
+	case ARGP_KEY_END:
+		if (!args->plan && (args->connections || args->cores != 1 || args->nic))
+			usage_error(COMMAND, "--connections, --cores and --nic belong to --plan");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static const struct argp parser = {.options = option_table, .parser = parse_option, .doc = doc};
+
+static int print_plan(const struct arguments *args)
+{
+	struct vly_config config;
+	struct vly_plan plan;
+
+	vly_config_init(&config);
+	config.cores = args->cores;
+	config.nic = args->nic ? args->nic : "epoll";
+	/* One slot more: the listener. */
+	if (args->connections)
+		config.conns_max = args->connections + 1;
+	if (vly_config_plan(&config, &plan) != 0)
+		return EXIT_USAGE; /* the library said why */
+	printf("memory of an engine with %u core%s, nic %s, %u slots for connections and listeners on each\n\n",
+	       config.cores, config.cores > 1 ? "s" : "", config.nic, config.conns_max);
+	printf("%16s %16s %16s  %s\n", "count", "each (bytes)", "bytes", "what");
+	for (unsigned int i = 0; i < plan.items_count; i++)
+		printf("%16" PRIu64 " %16" PRIu64 " %16" PRIu64 "  %s\n", plan.items[i].count,
+		       plan.items[i].each_bytes, plan.items[i].bytes, plan.items[i].what);
+	printf("%16s %16s %16" PRIu64 "  one core\n", "", "", plan.core_bytes);
+	printf("%16s %16s %16" PRIu64 "  of it for each connection slot\n", "", "",
+	       plan.conn_bytes);
+	printf("%16s %16s %16" PRIu64 "  shared by the cores: mail, ports\n", "", "",
+	       plan.shared_bytes);
+	printf("%16s %16s %16" PRIu64 "  in all, %.1f MiB\n", "", "", plan.total_bytes,
+	       (double)plan.total_bytes / (1 << 20));
+	return EXIT_OK;
+}
+
+static int print_findings(void)
+{
+	static const char *const marks[] = {"ok", "note", "WARN"};
+	struct findings findings;
+	unsigned int warnings = 0;
+
+	findings_collect(&findings);
+	findings_cpu_speed(&findings);
+	for (unsigned int i = 0; i < findings.count; i++) {
+		const struct finding *f = &findings.list[i];
+		warnings += f->level == FINDING_WARN;
+		printf("%-5s %-14s %s\n", marks[f->level], f->name, f->text);
+		if (f->mend[0])
+			printf("%-5s %-14s   %s\n", "", "", f->mend);
+	}
+	if (warnings)
+		printf("\n%u warning%s: results from this machine will suffer until mended\n",
+		       warnings, warnings > 1 ? "s" : "");
+	else
+		printf("\nnothing stands in the way\n");
+	return EXIT_OK;
+}
+
+int command_doctor(int argc, char **argv)
+{
+	struct arguments args = {.cores = 1};
+
+	command_parse(COMMAND, &parser, argc, argv, &args);
+	int code = args.plan ? print_plan(&args) : print_findings();
+	return fflush(stdout) == 0 ? code : EXIT_FAILED;
+}

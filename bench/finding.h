@@ -1,0 +1,42 @@
+/* finding.h - read-only checks of this machine: what limits a bench here and how to mend it */
+#ifndef VLY_BENCH_FINDING_H
+#define VLY_BENCH_FINDING_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define FINDING_BYTES 256
+
+enum finding_level {
+	FINDING_OK,
+	FINDING_NOTE,
+	FINDING_WARN
+};
+
+struct finding {
+	enum finding_level level;
+	char name[32];
+	char text[FINDING_BYTES];
+	char mend[FINDING_BYTES]; /* a command; empty: none */
+};
+
+#define FINDINGS_MAX 32
+
+struct findings {
+	unsigned int count;
+	struct finding list[FINDINGS_MAX];
+};
+
+/* Looks at everything but CPU speed; changes nothing. Some milliseconds. */
+void findings_collect(struct findings *findings);
+
+/* Measures every CPU that this process may use: some 10 ms each. */
+void findings_cpu_speed(struct findings *findings);
+
+/*
+ * What a result file says about this machine: hardware, kernel, limits, settings, libraries and the
+ * findings that are no OK.
+ */
+json_t *findings_environment(const struct findings *findings);
+
+#endif

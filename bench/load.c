@@ -1,0 +1,586 @@
+/* load.c - the phases of a run: opening, connecting, warming up, measuring, judging */
+#include "bench/load.h"
+
+#include "bench/load_core.h"
+
+#include "volley/volley.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STEP_NS UINT64_C(20000000) /* how often the main thread looks up */
+#define PROGRESS_NS UINT64_C(500000000)
+#define QUIET_NS UINT64_C(3000000000) /* draining: so long without an echo, and it never comes */
+#define DRAIN_NS                                                                                   \
+	UINT64_C(6000000000) /* draining: a server that still answers is not waited for longer */
+#define CONNECTING_MAX 128u  /* connections under way in the whole process */
+#define SPARE_CONNS 16u      /* slots of failed connections come back late */
+
+struct load {
+	const struct load_params *params;
+	struct load_result *result;
+	struct vly_engine *engine;
+	struct load_core *cores;
+	unsigned cores_count;
+	struct load_orders orders;
+	enum load_phase phase;
+	uint64_t start_ns, phase_ns;
+	uint64_t begin_ns, end_ns;         /* of the window */
+	uint64_t told_ns, told_messages;   /* the last progress */
+	uint64_t heard_ns, heard_messages; /* when a message last came back */
+	uint64_t silent_ns; /* who waits and heard nothing since is silent; 0: end_ns - stall_ns */
+	uint64_t stall_ns, connect_ns;
+	bool cut; /* the run was interrupted before its end */
+};
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct load_result *result, int err,
+							const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(result->reason, sizeof(result->reason), format, args);
+	va_end(args);
+	return err;
+}
+
+const char *load_phase_name(enum load_phase phase)
+{
+	static const char *const names[] = {"connecting", "warm-up", "window", "closing", "done"};
+
+	return names[phase];
+}
+
+/*
+ * --- sums over cores -----------------------------------------------------------------------------
+ */
+
+static uint64_t messages_sum(const struct load *load)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < load->cores_count; i++)
+		sum += atomic_load_explicit(&load->cores[i].messages, memory_order_relaxed);
+	return sum;
+}
+
+static uint64_t outstanding_sum(const struct load *load)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < load->cores_count; i++)
+		sum += atomic_load_explicit(&load->cores[i].outstanding, memory_order_relaxed);
+	return sum;
+}
+
+static uint32_t up_sum(const struct load *load)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < load->cores_count; i++)
+		sum += atomic_load_explicit(&load->cores[i].up, memory_order_relaxed);
+	return sum;
+}
+
+static bool any_failed(const struct load *load)
+{
+	for (unsigned i = 0; i < load->cores_count; i++)
+		if (atomic_load_explicit(&load->cores[i].failed, memory_order_acquire))
+			return true;
+	return false;
+}
+
+/* Whether the caller wants an end; remembered, for no error tells it. */
+static bool is_cut(struct load *load)
+{
+	const atomic_bool *interrupted = load->params->interrupted;
+
+	if (interrupted && atomic_load_explicit(interrupted, memory_order_relaxed))
+		load->cut = true;
+	return load->cut;
+}
+
+/*
+ * --- orders and waiting --------------------------------------------------------------------------
+ */
+
+static void order(struct load *load, enum load_stage stage)
+{
+	atomic_store_explicit(&load->orders.stage, (int)stage, memory_order_release);
+	for (unsigned i = 0; i < load->cores_count; i++)
+		vly_wake(load->engine, i);
+}
+
+static void announce(struct load *load, enum load_phase phase)
+{
+	load->phase = phase;
+	load->phase_ns = vly_now_ns();
+	if (load->params->phase)
+		load->params->phase(phase, load->params->arg);
+}
+
+static void progress(struct load *load, uint64_t now_ns, uint64_t messages)
+{
+	uint64_t since_ns = now_ns - load->told_ns;
+	struct load_progress told = {
+		.phase = load->phase,
+		.connected = up_sum(load),
+		.connections = load->params->connections,
+		.messages = messages,
+		.rate_msg_per_s = (double)(messages - load->told_messages) * 1e9 / (double)since_ns,
+		.elapsed_s = (double)(now_ns - load->start_ns) * 1e-9,
+		.phase_s = (double)(now_ns - load->phase_ns) * 1e-9,
+	};
+
+	load->told_ns = now_ns;
+	load->told_messages = messages;
+	if (load->params->progress)
+		load->params->progress(&told, load->params->arg);
+}
+
+static void sleep_ns(uint64_t ns)
+{
+	struct timespec span = {.tv_sec = (time_t)(ns / 1000000000u),
+				.tv_nsec = (long)(ns % 1000000000u)};
+
+	/* a signal cuts it short: the caller looks at the clock anyway */
+	nanosleep(&span, NULL);
+}
+
+/* One step of waiting, at most until `until_ns`. Updates when a message last came back. */
+static void step(struct load *load, uint64_t until_ns)
+{
+	uint64_t now_ns = vly_now_ns();
+	uint64_t messages;
+
+	if (now_ns < until_ns)
+		sleep_ns(until_ns - now_ns < STEP_NS ? until_ns - now_ns : STEP_NS);
+	now_ns = vly_now_ns();
+	messages = messages_sum(load);
+	if (messages != load->heard_messages) {
+		load->heard_messages = messages;
+		load->heard_ns = now_ns;
+	}
+	if (now_ns - load->told_ns >= PROGRESS_NS)
+		progress(load, now_ns, messages);
+}
+
+/*
+ * Waits while the server answers. 0 at `until_ns`; -ECANCELED (interrupted: `cut` is set, or a
+ * connection failed); -ETIMEDOUT.
+ */
+static int watch(struct load *load, uint64_t until_ns)
+{
+	for (;;) {
+		if (is_cut(load) || any_failed(load))
+			return -ECANCELED;
+		if (vly_now_ns() >= until_ns)
+			return 0;
+		step(load, until_ns);
+		if (vly_now_ns() - load->heard_ns > load->stall_ns)
+			return refuse(load->result, -ETIMEDOUT,
+				      "the server stopped answering: no echo on any of %u "
+				      "connections for %.1f s",
+				      load->params->connections, (double)load->stall_ns * 1e-9);
+	}
+}
+
+/*
+ * --- phases --------------------------------------------------------------------------------------
+ */
+
+static int connect_all(struct load *load)
+{
+	const struct load_params *params = load->params;
+	uint64_t until_ns;
+	char target[VLY_ADDR_TEXT_MAX];
+
+	announce(load, LOAD_CONNECTING);
+	load->heard_ns = vly_now_ns();
+	until_ns = load->heard_ns + load->connect_ns;
+	for (unsigned i = 0; i < load->cores_count; i++) {
+		int err = load_core_start(&load->cores[i]);
+
+		if (err < 0)
+			return refuse(load->result, err,
+				      "could not start load thread %u on CPU %d: %s", i,
+				      load->cores[i].cpu, strerror(-err));
+	}
+	while (up_sum(load) < params->connections) {
+		uint64_t now_ns;
+
+		if (is_cut(load) || any_failed(load))
+			return -ECANCELED;
+		step(load, until_ns);
+		now_ns = vly_now_ns();
+		if (now_ns < until_ns && now_ns - load->heard_ns <= load->stall_ns)
+			continue;
+		vly_addr_format(&params->target, target, sizeof(target));
+		return refuse(
+			load->result, -ETIMEDOUT,
+			"only %u of %u connections to %s were accepted and answered within %.1f s",
+			up_sum(load), params->connections, target,
+			(double)(now_ns - load->phase_ns) * 1e-9);
+	}
+	return 0;
+}
+
+/*
+ * What each core spent since `before_ns`. Cores of the load generator sleep when idle, so their run
+ * time is how busy they are; a core that polls would have to be judged by vly_stats' busy_ns.
+ */
+static void judge_usage(struct load *load, const uint64_t *before_ns)
+{
+	double window_ns = (double)(load->end_ns - load->begin_ns);
+
+	for (unsigned i = 0; i < load->cores_count; i++) {
+		uint64_t cpu_ns = load_core_cpu_ns(&load->cores[i]) - before_ns[i];
+		double share = (double)cpu_ns / window_ns;
+
+		load->result->cpu_ns += cpu_ns;
+		if (share > load->result->busy_share)
+			load->result->busy_share = share < 1.0 ? share : 1.0;
+	}
+}
+
+static int measure(struct load *load)
+{
+	uint64_t *before_ns = calloc(load->cores_count, sizeof(*before_ns));
+	int err;
+
+	if (!before_ns)
+		return refuse(load->result, -ENOMEM, "out of memory");
+	announce(load, LOAD_WINDOW_BEGIN);
+	for (unsigned i = 0; i < load->cores_count; i++)
+		before_ns[i] = load_core_cpu_ns(&load->cores[i]);
+	load->begin_ns = vly_now_ns();
+	load->end_ns = load->begin_ns + load->params->duration_ns;
+	atomic_store_explicit(&load->orders.end_ns, load->end_ns, memory_order_relaxed);
+	/* take_window() of load_core.c acquires it */
+	atomic_store_explicit(&load->orders.begin_ns, load->begin_ns, memory_order_release);
+
+	err = watch(load, load->end_ns);
+	if (err) {
+		load->end_ns = vly_now_ns();
+		atomic_store_explicit(&load->orders.end_ns, load->end_ns, memory_order_relaxed);
+	}
+	judge_usage(load, before_ns);
+	free(before_ns);
+	announce(load, LOAD_WINDOW_END);
+	return err;
+}
+
+/* Every core stopped sending, so that no echo is owed but for what was counted. */
+static bool all_draining(const struct load *load)
+{
+	for (unsigned i = 0; i < load->cores_count; i++)
+		if (atomic_load_explicit(&load->cores[i].stage_done, memory_order_acquire) !=
+		    LOAD_STAGE_DRAIN)
+			return false;
+	return true;
+}
+
+/* Awaits what is under way: a server that swallowed messages is found here at the latest. */
+static int drain(struct load *load)
+{
+	uint64_t until_ns = vly_now_ns() + DRAIN_NS;
+	uint64_t quiet_ns = load->stall_ns < QUIET_NS ? load->stall_ns : QUIET_NS;
+	uint64_t outstanding;
+
+	order(load, LOAD_STAGE_DRAIN);
+	load->heard_ns = vly_now_ns();
+	while (!all_draining(load) || outstanding_sum(load)) {
+		if (any_failed(load))
+			return -ECANCELED;
+		if (is_cut(load) || vly_now_ns() >= until_ns)
+			return 0;
+		step(load, until_ns);
+		if (vly_now_ns() - load->heard_ns <= quiet_ns)
+			continue;
+		load->silent_ns = vly_now_ns();
+		outstanding = outstanding_sum(load);
+		return refuse(load->result, -ETIMEDOUT,
+			      "%llu message%s never came back: no echo for %.1f s",
+			      (unsigned long long)outstanding, outstanding == 1 ? "" : "s",
+			      (double)quiet_ns * 1e-9);
+	}
+	/* the last batch may have brought a wrong byte */
+	return any_failed(load) ? -ECANCELED : 0;
+}
+
+static int run_phases(struct load *load)
+{
+	int err = connect_all(load);
+
+	if (err)
+		return err;
+	order(load, LOAD_STAGE_RUN);
+	announce(load, LOAD_WARMUP);
+	load->heard_ns = vly_now_ns();
+	err = watch(load, load->heard_ns + load->params->warmup_ns);
+	if (!err)
+		err = measure(load);
+	if (!err)
+		err = drain(load);
+	return err;
+}
+
+/*
+ * --- judging -------------------------------------------------------------------------------------
+ */
+
+/* Threads have ended. Sums what they counted. */
+static int collect(struct load *load)
+{
+	struct load_result *result = load->result;
+	uint64_t silent_ns = load->silent_ns ? load->silent_ns : load->end_ns - load->stall_ns;
+	uint32_t next = 0;
+
+	result->per_conn = calloc(load->params->connections, sizeof(*result->per_conn));
+	if (!result->per_conn)
+		return refuse(result, -ENOMEM, "out of memory");
+	result->connections = load->params->connections;
+	for (unsigned i = 0; i < load->cores_count; i++) {
+		const struct load_core *core = &load->cores[i];
+
+		if (!core->client)
+			continue;
+		histogram_merge(&result->latency, pingpong_client_latency(core->client));
+		for (uint32_t k = 0; k < core->params.connections; k++)
+			result->per_conn[next++] = pingpong_client_count(core->client, k);
+		result->silent += pingpong_client_silent(core->client, silent_ns);
+	}
+	result->messages = result->latency.total;
+	result->latency_mean_ns = histogram_mean_ns(&result->latency);
+	result->window_s = (double)(load->end_ns - load->begin_ns) * 1e-9;
+	if (result->window_s > 0.0)
+		result->rate_msg_per_s = (double)result->messages / result->window_s;
+	result->little = result->rate_msg_per_s * result->latency_mean_ns * 1e-9 /
+			 ((double)load->params->connections * load->params->depth);
+	return fairness_compute(result->per_conn, result->connections, &result->fairness);
+}
+
+/* Sums the connections that failed, and names the first that any core found. */
+static int name_failure(struct load *load, int err)
+{
+	struct load_result *result = load->result;
+
+	for (unsigned i = 0; i < load->cores_count; i++) {
+		const struct load_core *core = &load->cores[i];
+		const struct pingpong_errors *errors;
+
+		if (core->err && !result->reason[0])
+			err = refuse(result, core->err, "load core %u failed: %s", i,
+				     strerror(-core->err));
+		if (!core->client)
+			continue;
+		errors = pingpong_client_errors(core->client);
+		result->lost += errors->lost;
+		result->wrong += errors->wrong;
+		result->excess += errors->excess;
+		result->errors += errors->connect + errors->lost + errors->wrong + errors->excess;
+		result->connected += pingpong_client_up(core->client);
+		result->connect_retries += pingpong_client_retries(core->client);
+		if (errors->first_err && !result->reason[0])
+			err = refuse(result, errors->first_err, "%s", errors->first);
+	}
+	if (load->cut && !result->errors && !result->reason[0])
+		return 0; /* too short to hold the server to an answer */
+	result->errors += result->silent;
+	if (err)
+		return err;
+	if (result->silent)
+		err = refuse(result, -ETIMEDOUT, "%llu of %u connections got no answer for %.1f s",
+			     (unsigned long long)result->silent, load->params->connections,
+			     (double)load->stall_ns * 1e-9);
+	else if (!result->messages)
+		err = refuse(result, -ETIMEDOUT, "not one message came back within the window");
+	return err;
+}
+
+static int judge(struct load *load, int err)
+{
+	struct load_result *result = load->result;
+	int failed = load->begin_ns ? collect(load) : 0;
+
+	err = name_failure(load, err ? err : failed);
+	result->interrupted = load->cut && !err;
+	if (result->interrupted)
+		return refuse(result, 0, "interrupted");
+	if (!err)
+		return 0;
+	if (result->errors > 1) {
+		size_t used = strlen(result->reason);
+
+		snprintf(result->reason + used, sizeof(result->reason) - used,
+			 "; %llu of %u connections failed", (unsigned long long)result->errors,
+			 load->params->connections);
+	}
+	result->rate_msg_per_s = 0.0;
+	return err;
+}
+
+/*
+ * --- opening -------------------------------------------------------------------------------------
+ */
+
+static int check(const struct load_params *params, struct load_result *result)
+{
+	if (!params->target.family)
+		return refuse(result, -EINVAL, "no target address");
+	if (!params->connections)
+		return refuse(result, -EINVAL, "connections must be at least 1");
+	if (params->size_bytes < LOAD_SIZE_MIN || params->size_bytes > LOAD_SIZE_MAX)
+		return refuse(result, -EINVAL, "size must be %u..%u bytes, not %u", LOAD_SIZE_MIN,
+			      LOAD_SIZE_MAX, params->size_bytes);
+	if (!params->depth || params->depth > LOAD_DEPTH_MAX)
+		return refuse(result, -EINVAL, "depth must be 1..%u, not %u", LOAD_DEPTH_MAX,
+			      params->depth);
+	if ((uint64_t)params->size_bytes * params->depth > LOAD_INFLIGHT_MAX)
+		return refuse(result, -EINVAL, "size * depth must be at most %u bytes, not %llu",
+			      LOAD_INFLIGHT_MAX,
+			      (unsigned long long)params->size_bytes * params->depth);
+	if (params->cpus_count > LOAD_CPUS_MAX)
+		return refuse(result, -EINVAL, "at most %u load CPUs", LOAD_CPUS_MAX);
+	if (!params->duration_ns)
+		return refuse(result, -EINVAL, "duration must be above 0");
+	return 0;
+}
+
+/* "0,2,5" for the config; `text` is long enough. */
+static void format_cpus(const int *cpus, unsigned count, char *text, size_t size_bytes)
+{
+	size_t used = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		used += (size_t)snprintf(text + used, size_bytes - used, "%s%d", i ? "," : "",
+					 cpus[i]);
+}
+
+static int open_engine(struct load *load)
+{
+	const struct load_params *params = load->params;
+	uint32_t inflight = params->size_bytes * params->depth;
+	struct vly_config config;
+	char cpus[LOAD_CPUS_MAX * 8];
+	int err;
+
+	assert(load->cores_count > 0);
+	vly_config_init(&config);
+	config.nic = params->nic ? params->nic : "epoll";
+	config.cores = load->cores_count;
+	config.allow_overlap = true; /* the bench has looked at that already */
+	config.idle = VLY_IDLE_SLEEP;
+	config.conns_max =
+		(params->connections + load->cores_count - 1) / load->cores_count + SPARE_CONNS;
+	config.events_max = LOAD_BATCH;
+	config.ports_max = 1;
+	config.mail_slots = 2;
+	if (config.tx_budget < inflight)
+		config.tx_budget = inflight;
+	/* two connections' worth at least: one that is stuck leaves room for the others */
+	if ((uint64_t)config.tx_bufs * config.tx_buf_bytes < 2 * (uint64_t)config.tx_budget)
+		config.tx_bufs = 2 * config.tx_budget / config.tx_buf_bytes + 1;
+	if (params->cpus_count) {
+		format_cpus(params->cpus, load->cores_count, cpus, sizeof(cpus));
+		config.cpus = cpus;
+	}
+	err = vly_engine_open(&config, &load->engine);
+	if (err < 0)
+		return refuse(load->result, err, "the load generator's engine did not open: %s",
+			      strerror(-err));
+	return 0;
+}
+
+/* Spreads connections evenly over cores. */
+static int make_cores(struct load *load)
+{
+	const struct load_params *params = load->params;
+	uint32_t first = 0;
+
+	load->cores = aligned_alloc(128, load->cores_count * sizeof(*load->cores));
+	if (!load->cores)
+		return refuse(load->result, -ENOMEM, "out of memory");
+	memset(load->cores, 0, load->cores_count * sizeof(*load->cores));
+	for (unsigned i = 0; i < load->cores_count; i++) {
+		struct load_core *core = &load->cores[i];
+		uint32_t share = params->connections / load->cores_count +
+				 (i < params->connections % load->cores_count);
+		uint32_t connecting = CONNECTING_MAX / load->cores_count;
+
+		core->engine = load->engine;
+		core->orders = &load->orders;
+		core->index = i;
+		core->cpu = params->cpus_count ? params->cpus[i] : -1;
+		core->params = (struct pingpong_params){
+			.target = params->target,
+			.source = params->source,
+			.connections = share,
+			.first_id = first,
+			.connecting_max = connecting ? connecting : 1,
+			.size_bytes = params->size_bytes,
+			.depth = params->depth,
+			.seed = params->seed,
+		};
+		first += share;
+	}
+	return 0;
+}
+
+static uint64_t timeout_or(int64_t timeout_ns, int64_t default_ns)
+{
+	return (uint64_t)(timeout_ns > 0 ? timeout_ns : default_ns);
+}
+
+int load_run(const struct load_params *params, struct load_result *result)
+{
+	struct load load = {
+		.params = params,
+		.result = result,
+		.cores_count = params->cpus_count ? params->cpus_count : 1,
+		.start_ns = vly_now_ns(),
+		.stall_ns = timeout_or(params->stall_timeout_ns, LOAD_STALL_TIMEOUT_NS),
+		.connect_ns = timeout_or(params->connect_timeout_ns, LOAD_CONNECT_TIMEOUT_NS),
+	};
+	int err;
+
+	memset(result, 0, sizeof(*result));
+	err = check(params, result);
+	if (err)
+		return err;
+	/* a core without a connection would only stand in the way */
+	if (load.cores_count > params->connections)
+		load.cores_count = params->connections;
+	if (histogram_init(&result->latency) < 0)
+		return refuse(result, -ENOMEM, "out of memory");
+	load.told_ns = load.start_ns;
+	err = open_engine(&load);
+	if (err)
+		return err;
+	err = make_cores(&load);
+	if (!err) {
+		err = run_phases(&load);
+		order(&load, LOAD_STAGE_QUIT);
+		for (unsigned i = 0; i < load.cores_count; i++)
+			load_core_join(&load.cores[i]);
+		err = judge(&load, err);
+		announce(&load, LOAD_DONE);
+		for (unsigned i = 0; i < load.cores_count; i++)
+			load_core_fini(&load.cores[i]);
+		free(load.cores);
+	}
+	vly_engine_close(load.engine);
+	return err;
+}
+
+void load_result_fini(struct load_result *result)
+{
+	histogram_fini(&result->latency);
+	free(result->per_conn);
+	result->per_conn = NULL;
+}

@@ -1,0 +1,118 @@
+/* load.h - one measured run of the load generator against a server that echoes */
+#ifndef VLY_BENCH_LOAD_H
+#define VLY_BENCH_LOAD_H
+
+#include "bench/fairness.h"
+#include "bench/histogram.h"
+
+#include "volley/addr.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The life of a run: every connection is opened, with a bounded number under way, and counts as up
+ * once its first message came back right, so that the server has accepted it and serves it; all
+ * messages start when all are up; after the warm-up the window opens, and after the window nothing
+ * more is sent, what is under way is awaited briefly, and the connections are reset (on purpose:
+ * tens of thousands of ports in TIME_WAIT would fail the next run).
+ */
+enum load_phase {
+	LOAD_CONNECTING,
+	LOAD_WARMUP,
+	LOAD_WINDOW_BEGIN, /* the window opens when the callback returns */
+	LOAD_WINDOW_END,   /* the window has just closed */
+	LOAD_DONE, /* connections are closed; after a failure perhaps without the ones between */
+};
+
+struct load_progress {
+	enum load_phase phase; /* the last one announced */
+	uint32_t connected;    /* connections that are up */
+	uint32_t connections;  /* wanted */
+	uint64_t messages;     /* round trips since the start, ramp and warm-up included */
+	double rate_msg_per_s; /* since the last call */
+	double elapsed_s;      /* since load_run() was called */
+	double phase_s;        /* since the phase began */
+};
+
+struct load_params {
+	struct vly_addr target;
+	struct vly_addr source;     /* family 0: any; else its port is 0 */
+	const char *nic;            /* as vly_config's; NULL: "epoll" */
+	const int *cpus;            /* one load core, pinned, on each */
+	unsigned cpus_count;        /* 0: a single core, not pinned */
+	uint32_t connections;       /* at least 1 */
+	uint32_t size_bytes;        /* of a message, LOAD_SIZE_MIN..LOAD_SIZE_MAX */
+	uint32_t depth;             /* messages under way on each connection, 1..LOAD_DEPTH_MAX */
+	uint64_t warmup_ns;         /* 0 is allowed */
+	uint64_t duration_ns;       /* of the window */
+	uint64_t seed;              /* of the payload */
+	int64_t connect_timeout_ns; /* for the whole ramp; at most 0: LOAD_CONNECT_TIMEOUT_NS */
+	int64_t stall_timeout_ns;   /* without any answer; at most 0: LOAD_STALL_TIMEOUT_NS */
+	/* Both are called on the thread that called load_run(), and may be NULL. */
+	void (*phase)(enum load_phase phase, void *arg);
+	void (*progress)(const struct load_progress *progress, void *arg); /* at most 2 Hz */
+	const atomic_bool *interrupted; /* set by a signal handler: finish early. May be NULL */
+	void *arg;
+};
+
+#define LOAD_SIZE_MIN 1
+#define LOAD_SIZE_MAX (1u << 20)
+#define LOAD_DEPTH_MAX 1024
+#define LOAD_CPUS_MAX 256u
+#define LOAD_INFLIGHT_MAX (16u << 20) /* size_bytes * depth: fits into a connection's send budget */
+#define LOAD_CONNECT_TIMEOUT_NS INT64_C(60000000000)
+#define LOAD_STALL_TIMEOUT_NS INT64_C(10000000000)
+
+/*
+ * Counts and times are those of the window: round trips that were completed inside it, wherever
+ * they began.
+ *
+ * A round trip is timed from just before the flush of the batch that sends it to just after the
+ * poll that returned its last byte: never too short, and too long by at most the time one batch
+ * (LOAD_BATCH messages) takes to write and to read.
+ *
+ * Little's law holds the two figures against each other: rate * mean latency is the number of
+ * messages under way, connections * depth, but for those the load generator is just handling. A
+ * `little` well below 1 at depth 1, or above 1, means that one of them is wrong.
+ */
+struct load_result {
+	uint64_t messages;
+	double window_s;          /* as it really was: shorter if interrupted */
+	double rate_msg_per_s;    /* 0 if the run failed */
+	struct histogram latency; /* owned: load_result_fini() */
+	double latency_mean_ns;
+	double little;      /* rate * mean latency / (connections * depth): near 1, see below */
+	uint64_t *per_conn; /* messages of each connection, owned; NULL if no window was reached */
+	uint32_t connections; /* entries of per_conn */
+	struct fairness fairness;
+	double busy_share; /* 0..1, of the busiest load core: its thread's run time / window */
+	uint64_t cpu_ns;   /* run time of all load threads */
+	uint64_t connected, connect_retries;
+	uint64_t errors; /* connections that failed, by whatever cause */
+	/* of them: closed or reset; wrong payload; more bytes than were sent; no answer */
+	uint64_t lost, wrong, excess, silent;
+	bool interrupted; /* `interrupted` was seen: what was measured until then stands here */
+	char reason[256]; /* why it is not ok, empty if ok */
+};
+
+#define LOAD_BATCH 64
+
+/*
+ * Blocks until the run is over. 0: ok, or interrupted (see the flag, and `reason`). Else -errno
+ * with `reason` filled: -EINVAL (parameters), -ECONNREFUSED and other errors of connecting,
+ * -ETIMEDOUT (ramp, or the server stopped answering), -ECONNRESET (the peer closed or reset),
+ * -EBADMSG (wrong payload, or too much), or of opening the engine. Either way `result` is to be
+ * given to load_result_fini().
+ */
+__attribute__((warn_unused_result)) int load_run(const struct load_params *params,
+						 struct load_result *result);
+
+/* Frees what the result owns; twice is allowed. */
+void load_result_fini(struct load_result *result);
+
+/* "connecting", "warm-up", "window", "closing", "done" */
+const char *load_phase_name(enum load_phase phase);
+
+#endif

@@ -1,0 +1,136 @@
+/* load_core.c - polls a core, follows the orders of the main thread, tells how far it is */
+#include "bench/load_core.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#define RETRY_POLL_NS INT64_C(5000000)
+#define IDLE_POLL_NS                                                                               \
+	INT64_C(100000000) /* orders come with a wake-up: this only bounds the harm of a bug */
+
+static void tell(struct load_core *core)
+{
+	const struct pingpong_client *client = core->client;
+
+	atomic_store_explicit(&core->messages, pingpong_client_messages(client),
+			      memory_order_relaxed);
+	atomic_store_explicit(&core->outstanding, pingpong_client_outstanding(client),
+			      memory_order_relaxed);
+	atomic_store_explicit(&core->up, pingpong_client_up(client), memory_order_relaxed);
+	if (pingpong_client_errors(client)->first_err)
+		atomic_store_explicit(&core->failed, true, memory_order_release);
+}
+
+/* Takes over a new stage. */
+static void obey(struct load_core *core, int stage)
+{
+	if (stage == LOAD_STAGE_RUN)
+		pingpong_client_start(core->client);
+	else if (stage == LOAD_STAGE_DRAIN)
+		pingpong_client_drain(core->client);
+	tell(core);
+	atomic_store_explicit(&core->stage_done, (unsigned)stage, memory_order_release);
+}
+
+static void take_window(struct load_core *core)
+{
+	/* pairs with the release in load.c's open_window(): end_ns is known once begin_ns is */
+	uint64_t begin_ns = atomic_load_explicit(&core->orders->begin_ns, memory_order_acquire);
+	uint64_t end_ns = atomic_load_explicit(&core->orders->end_ns, memory_order_relaxed);
+
+	if (begin_ns)
+		pingpong_client_window(core->client, begin_ns, end_ns);
+}
+
+static int loop(struct load_core *core, struct vly_core *vly)
+{
+	int stage = LOAD_STAGE_CONNECT;
+	int64_t timeout_ns = 0;
+
+	for (;;) {
+		struct vly_event *events;
+		int count = vly_poll(vly, &events, timeout_ns);
+		uint64_t now_ns = vly_now_ns();
+		int ordered;
+
+		if (count < 0)
+			return count;
+		take_window(core);
+		pingpong_client_events(core->client, events, count, now_ns);
+		timeout_ns = IDLE_POLL_NS;
+		if (stage == LOAD_STAGE_CONNECT && pingpong_client_connect(core->client, now_ns))
+			timeout_ns = RETRY_POLL_NS;
+		tell(core);
+
+		/* pairs with the release in load.c's order() */
+		ordered = atomic_load_explicit(&core->orders->stage, memory_order_acquire);
+		if (ordered == LOAD_STAGE_QUIT)
+			return 0;
+		if (ordered != stage) {
+			stage = ordered;
+			obey(core, stage);
+		}
+	}
+}
+
+static void *run(void *arg)
+{
+	struct load_core *core = arg;
+	struct vly_core *vly = NULL;
+
+	core->err = vly_core_open(core->engine, core->index, &vly);
+	if (!core->err)
+		core->err = pingpong_client_open(vly, &core->params, &core->client);
+	if (!core->err)
+		core->err = loop(core, vly);
+	if (core->err)
+		atomic_store_explicit(&core->failed, true, memory_order_release);
+	vly_core_close(vly);
+	return NULL;
+}
+
+int load_core_start(struct load_core *core)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return -err;
+	if (core->cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET(core->cpu, &set);
+		err = pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	if (!err)
+		err = pthread_create(&core->thread, &attr, run, core);
+	pthread_attr_destroy(&attr);
+	core->started = !err;
+	return -err;
+}
+
+void load_core_join(struct load_core *core)
+{
+	if (core->started)
+		pthread_join(core->thread, NULL);
+	core->started = false;
+}
+
+void load_core_fini(struct load_core *core)
+{
+	pingpong_client_close(core->client);
+	core->client = NULL;
+}
+
+uint64_t load_core_cpu_ns(const struct load_core *core)
+{
+	struct timespec run_time;
+	clockid_t clock;
+
+	if (!core->started || pthread_getcpuclockid(core->thread, &clock) ||
+	    clock_gettime(clock, &run_time))
+		return 0;
+	return (uint64_t)run_time.tv_sec * 1000000000u + (uint64_t)run_time.tv_nsec;
+}

@@ -1,0 +1,67 @@
+/* load_core.h - one thread of the load generator: an engine core and the client that drives it */
+#ifndef VLY_BENCH_LOAD_CORE_H
+#define VLY_BENCH_LOAD_CORE_H
+
+#include "bench/pingpong_client.h"
+
+#include "volley/engine.h"
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum load_stage {
+	LOAD_STAGE_CONNECT = 0,
+	LOAD_STAGE_RUN,
+	LOAD_STAGE_DRAIN,
+	LOAD_STAGE_QUIT,
+};
+
+/* Written by the main thread only. A change is followed by vly_wake(). */
+struct load_orders {
+	atomic_int stage;              /* release; load cores acquire */
+	atomic_uint_fast64_t begin_ns; /* of the window: release, after end_ns. 0: none yet */
+	atomic_uint_fast64_t end_ns;
+};
+
+/* All but the counters belongs to the main thread before the thread starts and after it ended. */
+struct load_core {
+	/*
+	 * Written by the core after each batch, relaxed: for progress only. Results are read after
+	 * joining.
+	 */
+	alignas(128) atomic_uint_fast64_t messages;
+	atomic_uint_fast64_t outstanding;
+	atomic_uint up;
+	atomic_uint stage_done; /* the last stage taken over */
+	atomic_bool failed;     /* a connection, or `err`: release; load.c acquires, ends the run */
+
+	alignas(128) struct vly_engine *engine;
+	const struct load_orders *orders;
+	struct pingpong_params params;
+	unsigned index;
+	int cpu; /* to be pinned on; -1: not */
+	pthread_t thread;
+	bool started;
+	struct pingpong_client *client;
+	int err; /* opening or polling failed */
+};
+
+/*
+ * Starts the thread; `core` has engine, orders, params, index and cpu, the rest is zero. 0 or
+ * -errno.
+ */
+__attribute__((warn_unused_result)) int load_core_start(struct load_core *core);
+
+/* Waits for the thread, after LOAD_STAGE_QUIT was ordered. */
+void load_core_join(struct load_core *core);
+
+/* Frees the client. */
+void load_core_fini(struct load_core *core);
+
+/* Run time of the thread so far, while it lives; 0 if it cannot be told. */
+uint64_t load_core_cpu_ns(const struct load_core *core);
+
+#endif

@@ -1,0 +1,173 @@
+/* load_process.c - the body of the load process: one run, told over the control socket */
+#include "bench/loader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/cpus.h"
+
+#define HELLO_PATIENCE_NS INT64_C(5000000000)
+#define GO_PATIENCE_NS INT64_C(10000000000)
+
+static atomic_bool interrupted;
+
+/* A kind of load with its own client: one line each in workloads[]. */
+struct workload {
+	const char *name;
+	int (*run)(const struct load_params *params, struct load_result *result);
+};
+
+static const struct workload workloads[] = {
+	{"pingpong", load_run},
+};
+
+static void handle_signal(int number)
+{
+	(void)number;
+	atomic_store_explicit(&interrupted, true, memory_order_relaxed);
+}
+
+/*
+ * JSON has no word for infinity, and a message that cannot be written would look like a dead
+ * process.
+ */
+static double finite_or_0(double value)
+{
+	return isfinite(value) ? value : 0;
+}
+
+static void tell_phase(enum load_phase phase, void *arg)
+{
+	struct control *control = arg;
+	json_t *message;
+
+	(void)control_send(control, json_pack("{s:s, s:i, s:s}", "type", "phase", "phase",
+					      (int)phase, "name", load_phase_name(phase)));
+	if (phase != LOAD_WINDOW_BEGIN)
+		return;
+	/* The server's cost is sampled first: the window opens when this returns. */
+	if (control_receive(control, &message, GO_PATIENCE_NS) == 1)
+		json_decref(message);
+}
+
+static void tell_progress(const struct load_progress *progress, void *arg)
+{
+	struct control *control = arg;
+
+	(void)control_send(control,
+			   json_pack("{s:s, s:i, s:I, s:I, s:I, s:f, s:f, s:f}", "type", "progress",
+				     "phase", (int)progress->phase, "connected",
+				     (json_int_t)progress->connected, "connections",
+				     (json_int_t)progress->connections, "messages",
+				     (json_int_t)progress->messages, "rate_msg_per_s",
+				     finite_or_0(progress->rate_msg_per_s), "elapsed_s",
+				     finite_or_0(progress->elapsed_s), "phase_s",
+				     finite_or_0(progress->phase_s)));
+}
+
+static json_t *result_message(const struct load_result *r, int err)
+{
+	char *hdr = NULL;
+	const struct fairness *f = &r->fairness;
+
+	if (r->latency.counts && r->latency.total && histogram_encode(&r->latency, &hdr) != 0)
+		hdr = NULL;
+	json_t *fairness = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "min", (json_int_t)f->min,
+				     "p5", (json_int_t)f->p5, "p50", (json_int_t)f->p50, "p95",
+				     (json_int_t)f->p95, "max", (json_int_t)f->max, "jain",
+				     finite_or_0(f->jain));
+	json_t *message = json_pack("{s:s, s:i, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:o, s:s?}",
+				    "type", "result", "err", err, "reason", r->reason, "messages",
+				    (json_int_t)r->messages, "window_s", finite_or_0(r->window_s),
+				    "rate_msg_per_s", finite_or_0(r->rate_msg_per_s),
+				    "latency_mean_ns", finite_or_0(r->latency_mean_ns), "little",
+				    finite_or_0(r->little), "busy_share",
+				    finite_or_0(r->busy_share), "cpu_ns", (json_int_t)r->cpu_ns,
+				    "fairness", fairness, "hdr", hdr);
+	json_t *counts =
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "latency_max_ns",
+			  (json_int_t)(r->latency.total ? r->latency.max_ns : 0), "connections",
+			  (json_int_t)r->connections, "connected", (json_int_t)r->connected,
+			  "connect_retries", (json_int_t)r->connect_retries, "errors",
+			  (json_int_t)r->errors, "lost", (json_int_t)r->lost, "wrong",
+			  (json_int_t)r->wrong, "excess", (json_int_t)r->excess, "silent",
+			  (json_int_t)r->silent, "interrupted", (int)r->interrupted);
+	if (message && counts)
+		json_object_update(message, counts);
+	json_decref(counts);
+	free(hdr);
+	return message;
+}
+
+static int run(struct control *control, const json_t *start)
+{
+	struct load_result result;
+	struct cpus cpus = {.count = 0};
+	const json_t *list = json_object_get(start, "cpus");
+	const char *name = control_text(start, "workload", "");
+	const struct workload *workload = NULL;
+
+	memset(&result, 0, sizeof(result));
+	for (size_t i = 0; i < json_array_size(list); i++)
+		cpus_add(&cpus, (int)json_integer_value(json_array_get(list, i)));
+	for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
+		if (strcmp(workloads[i].name, name) == 0)
+			workload = &workloads[i];
+	struct load_params params = {
+		.nic = control_text(start, "nic", NULL),
+		.cpus = cpus.list,
+		.cpus_count = cpus.count,
+		.connections = (uint32_t)control_int(start, "connections", 0),
+		.size_bytes = (uint32_t)control_int(start, "size_bytes", 0),
+		.depth = (uint32_t)control_int(start, "depth", 0),
+		.warmup_ns = (uint64_t)control_int(start, "warmup_ns", 0),
+		.duration_ns = (uint64_t)control_int(start, "duration_ns", 0),
+		.seed = (uint64_t)control_int(start, "seed", 0),
+		.connect_timeout_ns = control_int(start, "connect_timeout_ns", 0),
+		.stall_timeout_ns = control_int(start, "stall_timeout_ns", 0),
+		.phase = tell_phase,
+		.progress = tell_progress,
+		.interrupted = &interrupted,
+		.arg = control,
+	};
+	int err = -EINVAL;
+	if (!workload)
+		snprintf(result.reason, sizeof(result.reason), "there is no workload '%.40s'",
+			 name);
+	else if (vly_addr_parse(control_text(start, "target", ""), &params.target) != 0)
+		snprintf(result.reason, sizeof(result.reason), "the target address makes no sense");
+	else
+		err = workload->run(&params, &result);
+	int sent = control_send(control, result_message(&result, err));
+	load_result_fini(&result);
+	return err || sent ? 1 : 0;
+}
+
+int loader_main(int control_fd)
+{
+	struct sigaction action = {.sa_handler = handle_signal};
+	struct control control;
+	json_t *start = NULL;
+	char why[256];
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	control_init(&control, control_fd);
+	(void)fcntl(control_fd, F_SETFD, FD_CLOEXEC);
+	if (control_hello(&control, "load", NULL, 0, HELLO_PATIENCE_NS, why, sizeof(why)) != 0) {
+		fprintf(stderr, "volley load: %s\n", why);
+		control_fini(&control);
+		return 1;
+	}
+	int code = 1;
+	if (control_receive(&control, &start, HELLO_PATIENCE_NS) == 1)
+		code = run(&control, start);
+	json_decref(start);
+	control_fini(&control);
+	return code;
+}

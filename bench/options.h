@@ -1,0 +1,82 @@
+/* options.h - strict numbers and times, and the options that every load command has */
+#ifndef VLY_BENCH_OPTIONS_H
+#define VLY_BENCH_OPTIONS_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/cpus.h"
+
+/* Exit codes of every command. */
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,      /* a run, or the command, went wrong */
+	EXIT_USAGE = 2,       /* the command line makes no sense */
+	EXIT_ENVIRONMENT = 3, /* the machine refuses: a limit, a missing program */
+	EXIT_DATA = 4,        /* invalid or incomplete data */
+	EXIT_REGRESSION = 5,
+	EXIT_INTERRUPTED = 130,
+};
+
+#define OPTION_CONNECTIONS_MAX 10000000
+#define OPTION_RUNS_MAX 10000
+
+/*
+ * Prints "volley <command>: <message>" and how to get help, on one line, and exits with EXIT_USAGE.
+ */
+_Noreturn void usage_error(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * A decimal number of [min, max]: no sign, no fraction, nothing behind it. 0, or -EINVAL with one
+ * line in `why` that names what was given and the range.
+ */
+int option_number(const char *text, uint64_t min, uint64_t max, uint64_t *value, char *why,
+		  size_t why_bytes);
+
+/*
+ * A time: 500ms, 10s, 1.5m, 2h; a bare number means seconds. Range in nanoseconds. Errors as
+ * option_number.
+ */
+int option_duration(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t *value_ns,
+		    char *why, size_t why_bytes);
+
+/* Writes a time the way people read it ("10 s", "500 ms", "2 h 5 min"). Returns `text`. */
+char *option_duration_format(uint64_t ns, char *text, size_t size_bytes);
+
+/*
+ * Looks for a long option that `argp` and its children do not know, before argp_parse() complains
+ * with less help: usage_error() with the nearest name.
+ */
+void option_check_names(const char *command, const struct argp *argp, int argc, char **argv);
+
+/* What the load commands share. */
+struct load_options {
+	const char *command; /* "pingpong": for messages */
+	uint32_t connections, size_bytes, depth, runs;
+	uint64_t duration_ns, warmup_ns, connect_timeout_ns, stall_timeout_ns, ready_timeout_ns;
+	uint64_t seed;
+	struct cpus allowed;                /* of this process, on the NUMA node if one was named */
+	struct cpus server_cpus, load_cpus; /* empty: not pinned */
+	bool server_cpus_given, load_cpus_given, server_unpinned, load_unpinned;
+	bool cpus_shared; /* only one CPU: server and load take turns on it */
+	int numa_node;    /* -1: any */
+	const char *python;
+	const char *json_path; /* NULL: none; "-": stdout */
+};
+
+/* Fills in the defaults; the seed comes from the clock. */
+void load_options_init(struct load_options *options, const char *command);
+
+/* A child parser for struct argp_child; its input is a struct load_options. */
+extern const struct argp load_options_argp;
+
+/*
+ * After parsing: chooses CPUs that were not given, checks those that were; usage_error() if they
+ * make no sense.
+ */
+void load_options_finish(struct load_options *options);
+
+#endif

@@ -1,0 +1,43 @@
+/* payload.h - what a message holds: a pattern of its connection, number and place */
+#ifndef VLY_BENCH_PAYLOAD_H
+#define VLY_BENCH_PAYLOAD_H
+
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
+/*
+ * Word i (little-endian) of message m on a connection is (key + m * C) * D + i * E, with odd
+ * constants: messages of one connection all differ, those of others differ by their keys, and so do
+ * the words of one message. An echo that is stale, swapped, shifted or cut is found by comparing
+ * every byte, at the price of one addition per word.
+ */
+#define PAYLOAD_MESSAGE UINT64_C(0x9e3779b97f4a7c15)
+#define PAYLOAD_SCATTER UINT64_C(0xbf58476d1ce4e5b9)
+#define PAYLOAD_WORD UINT64_C(0x94d049bb133111eb)
+
+/* The key of connection `id` in a run with `seed`. */
+uint64_t payload_key(uint64_t seed, uint64_t id);
+
+/* The first word of message `number`. */
+static inline uint64_t payload_base(uint64_t key, uint64_t number)
+{
+	return (key + number * PAYLOAD_MESSAGE) * PAYLOAD_SCATTER;
+}
+
+/* The byte at `offset`: what the others are defined by. */
+static inline uint8_t payload_byte(uint64_t base, uint32_t offset)
+{
+	return (uint8_t)((base + offset / 8 * PAYLOAD_WORD) >> (offset % 8 * 8));
+}
+
+/* Writes the first `len_bytes` of a message. */
+void payload_fill(uint64_t base, uint8_t *out, uint32_t len_bytes);
+
+/*
+ * Compares a message's bytes from `offset` on with `data`. The index into `data` of the first that
+ * differs; `len_bytes` if none does.
+ */
+uint32_t payload_differs(uint64_t base, uint32_t offset, const uint8_t *data, uint32_t len_bytes);
+
+#endif

@@ -1,0 +1,237 @@
+/* preflight.c - what a run needs of this machine, checked before anything starts */
+#include "bench/preflight.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bench/sysfile.h"
+
+#define LOAD_FDS_BASE 64     /* stdio, control, libraries */
+#define LOAD_FDS_PER_CORE 16 /* epoll, eventfd, timers of a core */
+#define FDS_SPARE 128        /* above every row's fds_base and what some load cores need */
+#define BACKLOG_ENOUGH 128   /* connects that the load generator has under way at once, with room */
+#define PORTS_FIRST 10000    /* below live well-known services */
+#define PORT_TRIES 200
+
+uint64_t preflight_raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 0;
+	return limit.rlim_cur;
+}
+
+static int check_descriptors(const char *who, uint64_t needed, uint32_t connections, char *why,
+			     size_t why_bytes)
+{
+	uint64_t limit = preflight_raise_descriptors();
+	uint64_t ceiling = UINT64_MAX;
+	char first[64] = "";
+
+	if (needed <= limit)
+		return 0;
+	(void)sysfile_u64("/proc/sys/fs/nr_open", &ceiling);
+	/* Server and load generator have the same limit: what is proposed satisfies both. */
+	uint64_t wanted = (uint64_t)connections + FDS_SPARE;
+	if (wanted > ceiling)
+		snprintf(first, sizeof(first), "sysctl -w fs.nr_open=%" PRIu64 "; ", wanted);
+	snprintf(why, why_bytes,
+		 "descriptors: the limit is %" PRIu64 " (hard RLIMIT_NOFILE), %s needs %" PRIu64
+		 " for %u connections; as root: %sprlimit --pid $$ --nofile=%" PRIu64 ":%" PRIu64
+		 ", or take --connections %" PRIu64 " or fewer",
+		 limit, who, needed, connections, first, wanted, wanted,
+		 limit > FDS_SPARE ? limit - FDS_SPARE : 0);
+	return -EMFILE;
+}
+
+int preflight_server(const struct variant *variant, const struct variant_setting *setting,
+		     char *why, size_t why_bytes)
+{
+	int err = variant->check(variant, setting, why, why_bytes);
+
+	if (err)
+		return err;
+	return check_descriptors(variant->name, (uint64_t)setting->connections + variant->fds_base,
+				 setting->connections, why, why_bytes);
+}
+
+static int check_ports(uint32_t connections, char *why, size_t why_bytes)
+{
+	char text[64];
+	unsigned int first, last;
+
+	if (sysfile_read("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text)) < 0 ||
+	    sscanf(text, "%u %u", &first, &last) != 2 || last < first)
+		return 0;
+	if (connections <= last - first + 1)
+		return 0;
+	if (connections <= 65535 - 1024 + 1)
+		snprintf(
+			why, why_bytes,
+			"ports: net.ipv4.ip_local_port_range %u-%u has %u ports, %u connections need one each; as root: "
+			"sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
+			first, last, last - first + 1, connections);
+	else
+		snprintf(
+			why, why_bytes,
+			"ports: one address has at most 64512 ports (here net.ipv4.ip_local_port_range: %u), %u connections "
+			"need one each; take fewer --connections",
+			last - first + 1, connections);
+	return -EADDRNOTAVAIL;
+}
+
+/* Connection tracking drops what does not fit, which looks like a dead server. */
+static int check_conntrack(uint32_t connections, char *why, size_t why_bytes)
+{
+	uint64_t max, count;
+
+	if (sysfile_u64("/proc/sys/net/netfilter/nf_conntrack_max", &max) != 0 ||
+	    sysfile_u64("/proc/sys/net/netfilter/nf_conntrack_count", &count) != 0 ||
+	    count + connections <= max)
+		return 0;
+	snprintf(
+		why, why_bytes,
+		"connection tracking: net.netfilter.nf_conntrack_max is %" PRIu64 ", %" PRIu64
+		" entries are taken and %u more needed; as root: sysctl -w net.netfilter.nf_conntrack_max=%" PRIu64,
+		max, count, connections, 2 * (count + connections));
+	return -ENFILE;
+}
+
+int preflight_load(const struct load_options *options, char *why, size_t why_bytes)
+{
+	unsigned int cores = options->load_cpus.count ? options->load_cpus.count : 1;
+	uint64_t needed =
+		(uint64_t)options->connections + LOAD_FDS_BASE + LOAD_FDS_PER_CORE * cores;
+
+	int err = check_descriptors("the load generator", needed, options->connections, why,
+				    why_bytes);
+	err = err ? err : check_ports(options->connections, why, why_bytes);
+	return err ? err : check_conntrack(options->connections, why, why_bytes);
+}
+
+/* Binds the way servers do. 0 or -errno. */
+static int try_bind(const struct vly_addr *addr)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ip4;
+		struct sockaddr_in6 ip6;
+	} name;
+	socklen_t len = sizeof(name.ip4);
+	int one = 1;
+
+	memset(&name, 0, sizeof(name));
+	if (addr->family == VLY_IP4) {
+		name.ip4.sin_family = AF_INET;
+		name.ip4.sin_port = htons(addr->port);
+		memcpy(&name.ip4.sin_addr, addr->ip4, 4);
+	} else if (addr->family == VLY_IP6) {
+		name.ip6.sin6_family = AF_INET6;
+		name.ip6.sin6_port = htons(addr->port);
+		name.ip6.sin6_scope_id = addr->scope_id;
+		memcpy(&name.ip6.sin6_addr, addr->ip6, 16);
+		len = sizeof(name.ip6);
+	} else {
+		return -EAFNOSUPPORT;
+	}
+	int fd = socket(name.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	/*
+	 * Without it a port with connections in TIME_WAIT would count as taken; servers set it,
+	 * too.
+	 */
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	int err = bind(fd, &name.any, len) != 0 || listen(fd, 1) != 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int preflight_port(const struct vly_addr *addr, char *why, size_t why_bytes)
+{
+	char text[VLY_ADDR_TEXT_MAX];
+
+	int err = try_bind(addr);
+	if (err == -EADDRINUSE)
+		snprintf(
+			why, why_bytes,
+			"port %u is in use; ss -ltnp 'sport = :%u' tells by whom: end it, or name another port",
+			addr->port, addr->port);
+	else if (err == -EACCES)
+		snprintf(
+			why, why_bytes,
+			"port %u needs root (net.ipv4.ip_unprivileged_port_start); name one above it",
+			addr->port);
+	else if (err)
+		snprintf(why, why_bytes, "cannot listen on %s: %s",
+			 vly_addr_format(addr, text, sizeof(text)), strerror(-err));
+	return err;
+}
+
+int preflight_choose_port(uint64_t seed, uint16_t *port)
+{
+	struct vly_addr addr = {.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
+	struct vly_addr any = {.family = VLY_IP4};
+	unsigned int first = 32768, last = 60999;
+	char text[64];
+
+	if (sysfile_read("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text)) > 0)
+		(void)sscanf(text, "%u %u", &first, &last);
+	/* Where that range leaves no room below it, any port will do. */
+	unsigned int from = PORTS_FIRST;
+	unsigned int span = first > PORTS_FIRST + PORT_TRIES ? first - PORTS_FIRST
+							     : 65536 - PORTS_FIRST;
+	for (unsigned int i = 0; i < PORT_TRIES; i++) {
+		uint64_t mixed = (seed + i) * 0x9e3779b97f4a7c15u;
+		addr.port = (uint16_t)(from + (mixed >> 32) % span);
+		any.port = addr.port;
+		/* Both: some rows listen on every address. */
+		if (try_bind(&addr) == 0 && try_bind(&any) == 0) {
+			*port = addr.port;
+			return 0;
+		}
+	}
+	return -EADDRINUSE;
+}
+
+void preflight_warnings(const struct load_options *options, preflight_warn_fn warn, void *arg)
+{
+	char line[256], from[CPUS_TEXT_MAX];
+	uint64_t backlog;
+
+	if (sysfile_u64("/proc/sys/net/core/somaxconn", &backlog) == 0 &&
+	    backlog < BACKLOG_ENOUGH) {
+		snprintf(line, sizeof(line),
+			 "net.core.somaxconn is %" PRIu64
+			 ": connects will be dropped and retried; as root: sysctl -w "
+			 "net.core.somaxconn=4096",
+			 backlog);
+		warn(line, arg);
+	}
+	if (options->cpus_shared) {
+		snprintf(
+			line, sizeof(line),
+			"server and load share CPU %s, the only one: each takes the other's time, rates mean little",
+			cpus_format(&options->server_cpus, from, sizeof(from)));
+		warn(line, arg);
+	}
+	int clash = cpus_smt_clash(&options->server_cpus, &options->load_cpus);
+	if (clash >= 0) {
+		snprintf(
+			line, sizeof(line),
+			"server CPU %d shares a physical core with a load CPU: both slow each other down; choose others with "
+			"--server-cpus and --load-cpus",
+			clash);
+		warn(line, arg);
+	}
+}

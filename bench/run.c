@@ -1,0 +1,537 @@
+/* run.c - one run: server, load, samples around the window, and what came out of it */
+#include "bench/run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/child.h"
+#include "bench/cpuspeed.h"
+#include "bench/loader.h"
+#include "bench/preflight.h"
+#include "bench/speed.h"
+#include "volley/core.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+#define SAMPLE_PATIENCE_NS (2 * NS_PER_S)
+#define CAUSE_PATIENCE_NS (1 * NS_PER_S) /* for the loader to see what a dead server means */
+#define INTERRUPT_PATIENCE_NS (5 * NS_PER_S)
+#define SPARE_NS (30 * NS_PER_S)
+#define TICK_MS 100
+#define START_TRIES 3
+#define UNKNOWN ((double)NAN)
+
+/* One run while it goes on. */
+struct live {
+	const struct run_spec *spec;
+	struct run_result *result;
+	struct server own;     /* of a variant */
+	struct server *server; /* the one in use */
+	struct loader loader;
+	struct vly_addr target;
+	bool loading; /* `loader` was started */
+	bool begin_asked, opened, end_asked, interrupt_sent;
+	uint64_t deadline_ns, sample_by_ns;
+	struct speed server_before, server_after, load_before, load_after;
+};
+
+static void add_reason(struct run_result *result, enum run_status status, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static void add_warning(struct run_result *result, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_reason(struct run_result *result, enum run_status status, const char *format, ...)
+{
+	va_list args;
+
+	/* The first status stands: what follows are consequences. */
+	if (result->status == RUN_OK)
+		result->status = status;
+	if (result->reasons_count == RUN_REASONS_MAX)
+		return;
+	va_start(args, format);
+	vsnprintf(result->reasons[result->reasons_count++], RUN_REASON_BYTES, format, args);
+	va_end(args);
+}
+
+static void add_warning(struct run_result *result, const char *format, ...)
+{
+	va_list args;
+
+	if (result->warnings_count == RUN_REASONS_MAX)
+		return;
+	va_start(args, format);
+	vsnprintf(result->warnings[result->warnings_count++], RUN_REASON_BYTES, format, args);
+	va_end(args);
+}
+
+static bool is_interrupted(const struct live *live)
+{
+	return atomic_load_explicit(live->spec->interrupted, memory_order_relaxed);
+}
+
+/* --- the server --- */
+
+/* Waits for READY. False: it failed, or we were interrupted. */
+static bool await_ready(struct live *live)
+{
+	while (!live->own.ready && !live->own.failed && !is_interrupted(live)) {
+		struct pollfd ready = {.fd = live->own.control.fd, .events = POLLIN};
+		(void)poll(&ready, 1, TICK_MS);
+		server_handle(&live->own);
+		progress_tick(live->spec->progress, NULL);
+	}
+	return live->own.ready && !live->own.failed;
+}
+
+/* One attempt to start the variant on `port`. */
+static bool start_on(struct live *live, uint16_t port)
+{
+	const struct run_spec *spec = live->spec;
+	struct variant_setting setting = {
+		.host = "127.0.0.1",
+		.port = port,
+		.cpus = &spec->options->server_cpus,
+		.connections = spec->options->connections,
+		.python = spec->options->python,
+	};
+	struct words words = {.count = 0};
+	char why[RUN_REASON_BYTES];
+
+	memset(&live->own, 0, sizeof(live->own));
+	live->own.control.fd = -1;
+	if (spec->variant->command(spec->variant, &setting, &words, why, sizeof(why)) != 0) {
+		words_fini(&words);
+		snprintf(live->own.reason, sizeof(live->own.reason), "%.300s", why);
+		live->own.failed = true;
+		return false;
+	}
+	int err = server_start(&live->own, &words, &spec->options->server_cpus,
+			       (int64_t)spec->options->ready_timeout_ns);
+	words_fini(&words);
+	if (err || !await_ready(live))
+		return false;
+	live->target = (struct vly_addr){.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
+	live->target.port = live->own.port ? live->own.port : port;
+	return true;
+}
+
+static bool start_server(struct live *live)
+{
+	const struct run_spec *spec = live->spec;
+	struct vly_addr addr = {.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
+	char why[RUN_REASON_BYTES];
+
+	live->server = &live->own;
+	for (int tries = 0; tries < START_TRIES; tries++) {
+		uint16_t port = spec->port;
+		if (port == 0 &&
+		    preflight_choose_port(vly_now_ns() + (uint64_t)tries, &port) != 0) {
+			add_reason(live->result, RUN_FAILED, "no free port was found");
+			return false;
+		}
+		if (start_on(live, port))
+			return true;
+		/*
+		 * Somebody may have taken the port since it was chosen; any other failure is the
+		 * row's own.
+		 */
+		addr.port = port;
+		bool taken = spec->port == 0 && !is_interrupted(live) &&
+			     preflight_port(&addr, why, sizeof(why)) == -EADDRINUSE;
+		server_stop(&live->own, NULL, 0);
+		if (!taken || preflight_port(&addr, why, sizeof(why)) != -EADDRINUSE)
+			break;
+	}
+	if (is_interrupted(live))
+		add_reason(live->result, RUN_INTERRUPTED, "by a signal, while the server started");
+	else
+		add_reason(live->result, RUN_FAILED, "%s", live->own.reason);
+	return false;
+}
+
+/* --- the load --- */
+
+static void pass_samples(struct live *live)
+{
+	struct loader *loader = &live->loader;
+	uint64_t now = vly_now_ns();
+
+	if (loader->begun && !live->begin_asked) {
+		live->begin_asked = true;
+		live->sample_by_ns = now + SAMPLE_PATIENCE_NS;
+		server_ask_sample(live->server, false);
+	}
+	/* A server that nobody can sample must not stop the load. */
+	if (live->begin_asked && !live->opened &&
+	    (live->server->before.taken || live->server->control.fd < 0 ||
+	     now > live->sample_by_ns)) {
+		live->opened = true;
+		loader_open_window(loader);
+	}
+	if (loader->ended && !live->end_asked) {
+		live->end_asked = true;
+		live->sample_by_ns = now + SAMPLE_PATIENCE_NS;
+		server_ask_sample(live->server, true);
+	}
+}
+
+/* Whether the run goes on. */
+static bool load_goes_on(struct live *live)
+{
+	uint64_t now = vly_now_ns();
+
+	if (live->loader.done)
+		return live->end_asked && !live->server->after.taken &&
+		       live->server->control.fd >= 0 && !live->server->failed &&
+		       now < live->sample_by_ns;
+	if (is_interrupted(live) && !live->interrupt_sent) {
+		live->interrupt_sent = true;
+		live->deadline_ns = now + INTERRUPT_PATIENCE_NS;
+		loader_interrupt(&live->loader);
+	}
+	if (live->server->failed && !live->interrupt_sent) {
+		/* The load sees its connections end; if it does not, it is told. */
+		live->interrupt_sent = true;
+		live->deadline_ns = now + CAUSE_PATIENCE_NS;
+	}
+	return now < live->deadline_ns;
+}
+
+static void run_load(struct live *live)
+{
+	const struct load_options *o = live->spec->options;
+
+	live->loading = true;
+	if (loader_start(&live->loader, live->spec->workload, &live->target, live->spec->load_nic,
+			 o, o->seed + live->spec->run))
+		return;
+	live->deadline_ns = vly_now_ns() + o->connect_timeout_ns + o->warmup_ns + o->duration_ns +
+			    o->stall_timeout_ns + SPARE_NS;
+	while (load_goes_on(live)) {
+		struct pollfd ready[] = {
+			{.fd = live->loader.control.fd, .events = POLLIN},
+			{.fd = live->server->control.fd, .events = POLLIN},
+		};
+		(void)poll(ready, 2, TICK_MS);
+		loader_handle(&live->loader);
+		server_handle(live->server);
+		pass_samples(live);
+		progress_tick(live->spec->progress, &live->loader.progress);
+	}
+	if (!live->loader.done)
+		snprintf(live->loader.result.reason, sizeof(live->loader.result.reason), "%s",
+			 live->server->failed ? "" : "the load process did not end in time");
+}
+
+/* --- the result --- */
+
+static void blank(struct run_result *r)
+{
+	double *const unknown[] = {
+		&r->window_s,
+		&r->rate_msg_per_s,
+		&r->latency_mean_ns,
+		&r->latency_max_ns,
+		&r->little,
+		&r->server_cpu_us_per_msg,
+		&r->server_cpu_us_per_msg_scaled,
+		&r->user_share,
+		&r->load_cpu_us_per_msg,
+		&r->server_cycles_per_msg,
+		&r->load_cycles_per_msg,
+		&r->server_ghz,
+		&r->load_ghz,
+		&r->tsc_ghz,
+		&r->server_busy_share,
+		&r->load_busy_share,
+		&r->server_cpus_other_share,
+		&r->server_cpus_busy_share,
+		&r->steal_share,
+		&r->server_rss_bytes,
+		&r->server_threads,
+		&r->switches_voluntary_per_msg,
+		&r->switches_involuntary_per_msg,
+	};
+
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+		*unknown[i] = UNKNOWN;
+	for (int i = 0; i < RUN_PERCENTILES; i++)
+		r->latency_ns[i] = UNKNOWN;
+}
+
+static void describe(const struct run_spec *spec, struct run_result *r)
+{
+	time_t now = time(NULL);
+	struct tm utc;
+
+	memset(r, 0, sizeof(*r));
+	blank(r);
+	if (spec->variant) {
+		r->variant = spec->variant->name;
+		r->idle_policy = spec->variant->idle_policy;
+		r->nic = spec->variant->nic;
+	} else {
+		r->variant = spec->peer->variant;
+		r->idle_policy = spec->peer->idle_policy;
+		r->nic = spec->peer->nic[0] ? spec->peer->nic : NULL;
+	}
+	r->run = spec->run;
+	r->order = spec->order;
+	r->attempt = spec->attempt;
+	gmtime_r(&now, &utc);
+	strftime(r->began, sizeof(r->began), "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+static void take_load(struct live *live)
+{
+	const struct load_result *load = &live->loader.result;
+	struct run_result *r = live->result;
+
+	r->connected = load->connected;
+	r->connect_retries = load->connect_retries;
+	r->errors = load->errors;
+	r->lost = load->lost;
+	r->wrong = load->wrong;
+	r->excess = load->excess;
+	r->silent = load->silent;
+	r->measured = live->loader.begun && load->window_s > 0;
+	if (!r->measured)
+		return;
+	r->messages = load->messages;
+	r->window_s = load->window_s;
+	r->fairness = load->fairness;
+	r->load_busy_share = load->busy_share;
+	if (load->messages > 0) {
+		r->load_cpu_us_per_msg = (double)load->cpu_ns / 1e3 / (double)load->messages;
+		r->load_cycles_per_msg = r->load_cpu_us_per_msg * 1e3 * r->load_ghz;
+	}
+	if (load->latency.total == 0)
+		return;
+	r->latency_mean_ns = load->latency_mean_ns;
+	r->latency_max_ns = (double)load->latency.max_ns;
+	r->little = load->little;
+	for (int i = 0; i < RUN_PERCENTILES; i++)
+		if (histogram_above(&load->latency, run_percentiles[i]) >= RUN_SAMPLES_ABOVE_MIN)
+			r->latency_ns[i] =
+				(double)histogram_percentile_ns(&load->latency, run_percentiles[i]);
+	r->hdr = live->loader.hdr;
+	live->loader.hdr = NULL;
+}
+
+/* Threads that can be busy at once: the share of a server is one of these. */
+static unsigned int server_lanes(const struct run_spec *spec)
+{
+	unsigned int cpus = spec->variant ? spec->options->server_cpus.count
+					  : spec->peer->cpus_count;
+
+	if (cpus == 0)
+		return 1;
+	if (spec->variant && spec->variant->threads_max && spec->variant->threads_max < cpus)
+		return spec->variant->threads_max;
+	return cpus;
+}
+
+static void take_cpus(struct run_result *r, const struct server *server)
+{
+	if (!server->before.cpus_known || !server->after.cpus_known)
+		return;
+	struct cost_cpus spent = cost_cpus_between(&server->before.cpus, &server->after.cpus);
+	double all = (double)(spent.busy_ns + spent.idle_ns + spent.steal_ns);
+	if (all <= 0)
+		return;
+	r->server_cpus_busy_share = (double)spent.busy_ns / all;
+	r->steal_share = (double)spent.steal_ns / all;
+}
+
+static void take_cost(struct live *live)
+{
+	struct run_result *r = live->result;
+	const struct server *server = live->server;
+
+	take_cpus(r, server);
+	if (!r->measured || !server->before.taken || !server->after.taken)
+		return;
+	struct cost spent = cost_between(&server->before.cost, &server->after.cost);
+	if (spent.stamp_ns == 0)
+		return;
+	r->server_busy_share =
+		(double)spent.run_ns / (double)spent.stamp_ns / (double)server_lanes(live->spec);
+	if (r->server_busy_share > 1)
+		r->server_busy_share = 1;
+	unsigned int pinned = live->spec->variant ? live->spec->options->server_cpus.count
+						  : live->spec->peer->cpus_count;
+	if (pinned && !isnan(r->server_cpus_busy_share)) {
+		double own = (double)spent.run_ns / (double)spent.stamp_ns / pinned;
+		r->server_cpus_other_share = fmax(0, r->server_cpus_busy_share - own);
+	}
+	r->server_rss_bytes = (double)spent.rss_bytes;
+	r->server_threads = spent.threads;
+	double user = cost_user_share(&spent);
+	if (user >= 0)
+		r->user_share = user;
+	if (r->messages == 0)
+		return;
+	/* The samples lie a little outside the window: scale by their own time. */
+	double in_window = r->window_s * 1e9 / (double)spent.stamp_ns / (double)r->messages;
+	r->server_cpu_us_per_msg = (double)spent.run_ns / 1e3 * in_window;
+	r->server_cpu_us_per_msg_scaled = r->server_cpu_us_per_msg * r->server_ghz / r->tsc_ghz;
+	r->server_cycles_per_msg = r->server_cpu_us_per_msg * 1e3 * r->server_ghz;
+	if (spent.switches_known) {
+		r->switches_voluntary_per_msg = (double)spent.switches_voluntary * in_window;
+		r->switches_involuntary_per_msg = (double)spent.switches_involuntary * in_window;
+	}
+}
+
+static void take_speed(struct live *live)
+{
+	struct run_result *r = live->result;
+
+	r->server_ghz = speed_mean(&live->server_before, &live->server_after);
+	r->load_ghz = speed_mean(&live->load_before, &live->load_after);
+	r->tsc_ghz = speed_tsc_ghz();
+}
+
+static void judge_speed(struct run_result *r, const char *role, const struct cpus *cpus,
+			const struct speed *before, const struct speed *after)
+{
+	unsigned int index;
+
+	if (speed_change(before, after, &index) <= CPUSPEED_CHANGE_MAX)
+		return;
+	add_reason(
+		r, RUN_INVALID,
+		"the speed of %s CPU %d changed from %.2f to %.2f GHz during the run, more than %.0f%%",
+		role, cpus->list[index], before->ghz[index], after->ghz[index],
+		CPUSPEED_CHANGE_MAX * 100);
+}
+
+static void judge_limits(struct run_result *r)
+{
+	if (!isnan(r->server_busy_share) && !isnan(r->load_busy_share)) {
+		r->limited = "no";
+		if (r->load_busy_share > RUN_SATURATED)
+			r->limited = r->server_busy_share > RUN_SATURATED ? "both" : "client";
+	}
+	if (r->limited && strcmp(r->limited, "client") == 0)
+		add_warning(
+			r,
+			"client-limited: the load generator was %.0f%% busy, the server only %.0f%%: the rate is a lower bound",
+			r->load_busy_share * 100, r->server_busy_share * 100);
+	if (r->fairness.jain < FAIRNESS_JAIN_MIN)
+		add_warning(
+			r,
+			"UNFAIR: Jain's index is %.3f, the slowest connection had %llu messages, the median one %llu",
+			r->fairness.jain, (unsigned long long)r->fairness.min,
+			(unsigned long long)r->fairness.p50);
+	if (!isnan(r->steal_share) && r->steal_share > RUN_STEAL_MAX)
+		add_warning(r, "the hypervisor took %.0f%% of the server's CPU time",
+			    r->steal_share * 100);
+	if (!isnan(r->server_cpus_other_share) && r->server_cpus_other_share > RUN_OTHERS_MAX)
+		add_warning(
+			r,
+			"something else used %.0f%% of the server's CPUs: is the machine idle otherwise?",
+			r->server_cpus_other_share * 100);
+	if (!isnan(r->little) && fabs(r->little - 1) > RUN_LITTLE_MAX)
+		add_warning(
+			r,
+			"rate times mean latency is %.2f of the messages under way: some of them waited outside what is timed",
+			r->little);
+}
+
+static void judge(struct live *live)
+{
+	struct run_result *r = live->result;
+	const struct load_result *load = &live->loader.result;
+	const struct load_options *o = live->spec->options;
+
+	if (is_interrupted(live))
+		add_reason(r, RUN_INTERRUPTED, "by a signal, while %s",
+			   load_phase_name(live->loader.phase));
+	else if (live->server->failed)
+		add_reason(r, RUN_FAILED, "%s", live->server->reason);
+	if (r->status != RUN_INTERRUPTED &&
+	    (live->loader.failed || live->loader.err || !live->loader.done)) {
+		if (load->reason[0])
+			add_reason(r, RUN_FAILED, "%s", load->reason);
+		else if (r->status == RUN_OK)
+			add_reason(r, RUN_FAILED, "the load failed: %s",
+				   strerror(-live->loader.err));
+	}
+	if (r->status == RUN_OK && load->interrupted)
+		add_reason(r, RUN_INTERRUPTED, "%s",
+			   load->reason[0] ? load->reason : "the load was interrupted");
+	if (r->status == RUN_OK && r->messages == 0)
+		add_reason(r, RUN_FAILED, "not one message came back within the window");
+	if (r->status != RUN_OK)
+		return;
+	judge_speed(r, "server", &o->server_cpus, &live->server_before, &live->server_after);
+	judge_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);
+	judge_limits(r);
+	if (r->status == RUN_OK)
+		r->rate_msg_per_s = (double)r->messages / r->window_s;
+}
+
+void run_execute(const struct run_spec *spec, struct run_result *result)
+{
+	const struct load_options *o = spec->options;
+	struct live live = {.spec = spec, .result = result};
+
+	describe(spec, result);
+	live.loader.control.fd = -1;
+	live.own.control.fd = -1;
+	if (spec->variant) {
+		speed_measure(&o->server_cpus, &live.server_before);
+	} else {
+		live.server = &spec->peer->server;
+		live.target = spec->peer->addr;
+		memset(&live.server->before, 0, sizeof(live.server->before));
+		memset(&live.server->after, 0, sizeof(live.server->after));
+	}
+	speed_measure(&o->load_cpus, &live.load_before);
+	if (!spec->variant || start_server(&live)) {
+		run_load(&live);
+		loader_stop_process(&live.loader);
+		if (spec->variant)
+			server_stop(&live.own, NULL, 0);
+		speed_measure(&o->load_cpus, &live.load_after);
+		if (spec->variant)
+			speed_measure(&o->server_cpus, &live.server_after);
+		take_speed(&live);
+		take_load(&live);
+		take_cost(&live);
+		judge(&live);
+		loader_stop(&live.loader);
+	}
+	/* Orphans of a supervisor that was killed have come to us. */
+	(void)child_kill_all();
+}
+
+void run_unavailable(const struct run_spec *spec, const char *reason, struct run_result *result)
+{
+	describe(spec, result);
+	add_reason(result, RUN_UNAVAILABLE, "%s", reason);
+}
+
+void run_result_fini(struct run_result *result)
+{
+	free(result->hdr);
+	result->hdr = NULL;
+}
+
+const char *run_status_name(enum run_status status)
+{
+	static const char *const names[] = {"ok", "invalid", "failed", "unavailable",
+					    "interrupted"};
+
+	return names[status];
+}
+
+const double run_percentiles[RUN_PERCENTILES] = {50, 90, 95, 99, 99.9, 99.99};
+const char *const run_percentile_names[RUN_PERCENTILES] = {"p50", "p90",  "p95",
+							   "p99", "p999", "p9999"};

@@ -1,0 +1,310 @@
+/* session.c - all runs of one command: order, result file, table, exit code */
+#include "bench/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/child.h"
+#include "bench/finding.h"
+#include "bench/preflight.h"
+#include "bench/progress.h"
+#include "bench/result.h"
+#include "bench/table.h"
+
+#define RUN_OVERHEAD_NS                                                                            \
+	UINT64_C(1000000000) /* start, ramp, CPU speeds, stop: a guess for the time left */
+
+static atomic_bool interrupted;
+static atomic_int interrupted_by;
+
+static void handle_signal(int number)
+{
+	atomic_store_explicit(&interrupted_by, number, memory_order_relaxed);
+	atomic_store_explicit(&interrupted, true, memory_order_relaxed);
+}
+
+/* All that session_run() keeps while it goes on. */
+struct state {
+	struct session *session;
+	struct progress progress;
+	struct result_file file;
+	struct run_result *runs; /* owned */
+	size_t runs_count, runs_size;
+	unsigned int never_ok; /* runs that stayed invalid after all attempts */
+};
+
+/* The second signal ends us at once; children notice. */
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = handle_signal, .sa_flags = (int)SA_RESETHAND};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+}
+
+static bool is_interrupted(void)
+{
+	return atomic_load_explicit(&interrupted, memory_order_relaxed);
+}
+
+/* Room for one more result; NULL without memory. */
+static struct run_result *next_result(struct state *state)
+{
+	if (state->runs_count == state->runs_size) {
+		size_t size = state->runs_size * 2 + 16;
+		struct run_result *runs = realloc(state->runs, size * sizeof(*runs));
+		if (!runs)
+			return NULL;
+		state->runs = runs;
+		state->runs_size = size;
+	}
+	return &state->runs[state->runs_count];
+}
+
+/* Writes the result down, says what went wrong, and keeps it for the table. */
+static void keep(struct state *state, struct run_result *result)
+{
+	const struct session *session = state->session;
+
+	result_run(&state->file, session->workload, session->options, result);
+	/* Needed by the file alone, and large. */
+	run_result_fini(result);
+	state->runs_count++;
+	/* The first reason is the cause; the table has them all. */
+	if (result->status != RUN_OK)
+		progress_note(&state->progress, "volley %s: %s: %s: %s", session->options->command,
+			      result->variant, run_status_name(result->status), result->reasons[0]);
+}
+
+static struct run_spec spec_of(struct state *state, const struct session_row *row, uint32_t run,
+			       uint32_t order)
+{
+	const struct session *session = state->session;
+
+	return (struct run_spec){
+		.workload = session->workload,
+		.variant = row->variant,
+		.peer = session->peer,
+		.options = session->options,
+		.port = session->port,
+		.load_nic = session->load_nic,
+		.run = run,
+		.order = order,
+		.attempt = 1,
+		.interrupted = &interrupted,
+		.progress = &state->progress,
+	};
+}
+
+/* One row's run of a block, again while it is invalid. 0 or -ENOMEM. */
+static int run_row(struct state *state, const struct session_row *row, uint32_t run, uint32_t order)
+{
+	struct run_spec spec = spec_of(state, row, run, order);
+
+	for (spec.attempt = 1; spec.attempt <= SESSION_ATTEMPTS; spec.attempt++) {
+		struct run_result *result = next_result(state);
+		if (!result)
+			return -ENOMEM;
+		progress_run(&state->progress, row->name, run, state->session->options->runs > 1);
+		run_execute(&spec, result);
+		keep(state, result);
+		if (result->status != RUN_INVALID || is_interrupted())
+			break;
+		if (spec.attempt == SESSION_ATTEMPTS)
+			state->never_ok++;
+	}
+	state->progress.runs_done++;
+	return 0;
+}
+
+/* splitmix64 */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static int run_blocks(struct state *state)
+{
+	const struct session *session = state->session;
+	uint64_t random = session->options->seed;
+	unsigned int order[SESSION_ROWS_MAX];
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < session->rows_count; i++)
+		if (!session->rows[i].unavailable[0])
+			order[count++] = i;
+	for (uint32_t run = 1; run <= session->options->runs; run++) {
+		for (unsigned int i = count; i > 1; i--) {
+			unsigned int j = (unsigned int)(next_random(&random) % i);
+			unsigned int swapped = order[i - 1];
+			order[i - 1] = order[j];
+			order[j] = swapped;
+		}
+		for (unsigned int i = 0; i < count && !is_interrupted(); i++)
+			if (run_row(state, &session->rows[order[i]], run, i + 1) != 0)
+				return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Rows that cannot run: one line each, before anything starts. */
+static int note_unavailable(struct state *state)
+{
+	const struct session *session = state->session;
+
+	for (unsigned int i = 0; i < session->rows_count; i++) {
+		const struct session_row *row = &session->rows[i];
+		if (!row->unavailable[0])
+			continue;
+		struct run_spec spec = spec_of(state, row, 1, 0);
+		struct run_result *result = next_result(state);
+		if (!result)
+			return -ENOMEM;
+		run_unavailable(&spec, row->unavailable, result);
+		keep(state, result);
+	}
+	return 0;
+}
+
+static int exit_code_of(const struct state *state)
+{
+	const uint32_t *by_status = state->file.runs;
+
+	if (is_interrupted()) {
+		int number = atomic_load_explicit(&interrupted_by, memory_order_relaxed);
+		return 128 + number;
+	}
+	if (by_status[RUN_FAILED] || by_status[RUN_INTERRUPTED])
+		return EXIT_FAILED;
+	if (by_status[RUN_UNAVAILABLE])
+		return EXIT_ENVIRONMENT;
+	return state->never_ok ? EXIT_DATA : EXIT_OK;
+}
+
+static json_t *rows_json(const struct session *session)
+{
+	json_t *rows = json_array();
+
+	for (unsigned int i = 0; i < session->rows_count; i++) {
+		const struct variant *variant = session->rows[i].variant;
+		json_array_append_new(rows, json_pack("{s:s, s:s?}", "name", session->rows[i].name,
+						      "exec", variant ? variant->exec : NULL));
+	}
+	return rows;
+}
+
+static void write_header(struct state *state)
+{
+	const struct session *session = state->session;
+	struct findings findings;
+
+	if (!state->file.file)
+		return;
+	findings_collect(&findings);
+	struct result_head head = {
+		.workload = session->workload,
+		.argc = session->argc,
+		.argv = session->argv,
+		.options = session->options,
+		.load_nic = session->load_nic,
+		.rows = rows_json(session),
+		.environment = findings_environment(&findings),
+	};
+	result_header(&state->file, &head);
+	json_decref(head.rows);
+	json_decref(head.environment);
+}
+
+static void announce(const struct state *state, uint32_t runs, uint64_t run_ns)
+{
+	char text[32], server[CPUS_TEXT_MAX], load[CPUS_TEXT_MAX];
+	const struct load_options *o = state->session->options;
+
+	if (runs == 0)
+		return;
+	fprintf(stderr, "volley %s: %u run%s, about %s; ", o->command, runs, runs > 1 ? "s" : "",
+		option_duration_format(run_ns * runs / 1000000000 * 1000000000, text,
+				       sizeof(text)));
+	if (!state->session->peer)
+		fprintf(stderr, "server on CPU %s, ",
+			cpus_format(&o->server_cpus, server, sizeof(server)));
+	fprintf(stderr, "load on CPU %s; seed %llu\n",
+		cpus_format(&o->load_cpus, load, sizeof(load)), (unsigned long long)o->seed);
+}
+
+static void print_warning(const char *line, void *arg)
+{
+	const struct load_options *options = arg;
+
+	fprintf(stderr, "volley %s: warning: %s\n", options->command, line);
+}
+
+static void print_table(const struct state *state)
+{
+	const struct session *session = state->session;
+	const char *names[SESSION_ROWS_MAX];
+	/* With the file on stdout, the table would spoil it. */
+	FILE *out = state->file.file == stdout ? stderr : stdout;
+
+	for (unsigned int i = 0; i < session->rows_count; i++)
+		names[i] = session->rows[i].name;
+	if (state->runs_count)
+		table_print(out, session->options, names, session->rows_count, state->runs,
+			    state->runs_count);
+	fflush(out);
+}
+
+int session_run(struct session *session)
+{
+	const struct load_options *o = session->options;
+	struct state state = {.session = session};
+	uint64_t run_ns = o->warmup_ns + o->duration_ns + RUN_OVERHEAD_NS;
+	uint32_t runnable = 0;
+
+	catch_signals();
+	/*
+	 * A reader of stdout that went away is an error of writing, not a reason to die half-way.
+	 */
+	signal(SIGPIPE, SIG_IGN);
+	int err = result_open(&state.file, o->json_path);
+	if (err) {
+		fprintf(stderr, "volley %s: --json: cannot write %s: %s\n", o->command,
+			o->json_path, strerror(-err));
+		return EXIT_ENVIRONMENT;
+	}
+	for (unsigned int i = 0; i < session->rows_count; i++)
+		runnable += !session->rows[i].unavailable[0];
+	(void)child_adopt_orphans();
+	preflight_warnings(o, print_warning, (void *)(uintptr_t)o);
+	write_header(&state);
+	progress_init(&state.progress, runnable * o->runs, run_ns);
+	announce(&state, runnable * o->runs, run_ns);
+	err = note_unavailable(&state);
+	err = err ? err : run_blocks(&state);
+	progress_clear(&state.progress);
+	int code = err ? EXIT_FAILED : exit_code_of(&state);
+	print_table(&state);
+	result_end(&state.file, is_interrupted() ? "interrupted" : "complete", code);
+	int file_err = result_close(&state.file);
+	if (file_err) {
+		fprintf(stderr,
+			"volley %s: --json: writing %s failed: %s; the file is incomplete\n",
+			o->command, o->json_path, strerror(-file_err));
+		code = code == EXIT_OK ? EXIT_FAILED : code;
+	}
+	if (err)
+		fprintf(stderr, "volley %s: %s\n", o->command, strerror(-err));
+	for (size_t i = 0; i < state.runs_count; i++)
+		run_result_fini(&state.runs[i]);
+	free(state.runs);
+	return code;
+}

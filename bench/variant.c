@@ -1,0 +1,277 @@
+/* variant.c - the ways of serving sockets that can be compared: a row each */
+#include "bench/variant.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/suggest.h"
+#include "volley/config.h"
+
+#ifndef VOLLEY_LIBEXEC_DIR
+#define VOLLEY_LIBEXEC_DIR "/usr/local/libexec/volley"
+#endif
+
+int variant_file(const char *name, char *path, size_t path_bytes)
+{
+	/* The build folder, a tree moved after installation, the configured place. */
+	static const char *const beside[] = {"bench", "../libexec/volley"};
+	char self[PATH_MAX];
+
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[len > 0 ? len : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	for (size_t i = 0; slash && i < sizeof(beside) / sizeof(beside[0]); i++) {
+		snprintf(path, path_bytes, "%s/%s/%s", self, beside[i], name);
+		if (access(path, R_OK) == 0)
+			return 0;
+	}
+	snprintf(path, path_bytes, "%s/%s", VOLLEY_LIBEXEC_DIR, name);
+	return access(path, R_OK) == 0 ? 0 : -ENOENT;
+}
+
+static int check_file(const struct variant *variant, const struct variant_setting *setting,
+		      char *why, size_t why_bytes)
+{
+	char path[PATH_MAX];
+
+	(void)setting;
+	if (variant_file(variant->file, path, sizeof(path)) == 0)
+		return 0;
+	snprintf(
+		why, why_bytes,
+		"%s is neither in the build folder nor in %s; build everything: make build, or make install",
+		variant->file, VOLLEY_LIBEXEC_DIR);
+	return -ENOENT;
+}
+
+static int check_engine(const struct variant *variant, const struct variant_setting *setting,
+			char *why, size_t why_bytes)
+{
+	(void)setting;
+	return vly_nic_check(variant->nic, why, why_bytes);
+}
+
+/* Runs "<python> -c <code>" quietly. Its exit code; 127 if there is no such program. */
+static int python_runs(const char *python, const char *code)
+{
+	int status = 0;
+
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
+			_exit(126);
+		execlp(python, python, "-c", code, (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0)
+		return 126;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static int check_python(const struct variant *variant, const struct variant_setting *setting,
+			char *why, size_t why_bytes)
+{
+	int err = check_file(variant, setting, why, why_bytes);
+
+	if (err)
+		return err;
+	int code = python_runs(setting->python, "import sys; sys.exit(sys.version_info < (3, 7))");
+	if (code == 0)
+		return 0;
+	if (code == 127)
+		snprintf(
+			why, why_bytes,
+			"there is no Python at %s; apt install python3, or name one with --python PATH",
+			setting->python);
+	else
+		snprintf(why, why_bytes,
+			 "%s is not Python 3.7 or newer; name one with --python PATH",
+			 setting->python);
+	return -ENOENT;
+}
+
+static int check_uvloop(const struct variant *variant, const struct variant_setting *setting,
+			char *why, size_t why_bytes)
+{
+	int err = check_python(variant, setting, why, why_bytes);
+
+	if (err || python_runs(setting->python, "import uvloop") == 0)
+		return err;
+	snprintf(
+		why, why_bytes,
+		"%s has no module uvloop; apt install python3-uvloop, or name another Python with --python PATH",
+		setting->python);
+	return -ENOENT;
+}
+
+static int command_engine(const struct variant *variant, const struct variant_setting *setting,
+			  struct words *words, char *why, size_t why_bytes)
+{
+	char self[PATH_MAX], cpus[CPUS_TEXT_MAX];
+
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[len > 0 ? len : 0] = '\0';
+	int err = words_add(words, "%s", self);
+	err = err ? err : words_add(words, "echo-server");
+	err = err ? err : words_add(words, "--nic=%s", variant->nic);
+	err = err ? err : words_add(words, "--idle=%s", variant->idle_policy);
+	err = err ? err : words_add(words, "--connections=%u", setting->connections);
+	err = err ? err
+		  : words_add(words, "--cpus=%s", cpus_format(setting->cpus, cpus, sizeof(cpus)));
+	err = err ? err
+		  : words_add(words, strchr(setting->host, ':') ? "[%s]:%u" : "%s:%u",
+			      setting->host, setting->port);
+	if (err)
+		snprintf(why, why_bytes, "%s", strerror(-err));
+	return err;
+}
+
+/* PROGRAM PORT: listens on every IPv4 address; pinned by who starts it. */
+static int command_program(const struct variant *variant, const struct variant_setting *setting,
+			   struct words *words, char *why, size_t why_bytes)
+{
+	char path[PATH_MAX];
+
+	int err = variant_file(variant->file, path, sizeof(path));
+	err = err ? err : words_add(words, "%s", path);
+	err = err ? err : words_add(words, "%u", setting->port);
+	if (err)
+		snprintf(why, why_bytes, "%s: %s", variant->file, strerror(-err));
+	return err;
+}
+
+static int command_python(const struct variant *variant, const struct variant_setting *setting,
+			  struct words *words, char *why, size_t why_bytes)
+{
+	/* -B: no compiled files beside the scripts */
+	int err = words_add(words, "%s", setting->python);
+	err = err ? err : words_add(words, "-B");
+	err = err ? err : command_program(variant, setting, words, why, why_bytes);
+	return err ? err : words_add(words, "%s", setting->host);
+}
+
+/* As execvp() would look for it. */
+static bool program_exists(const char *name)
+{
+	const char *at = getenv("PATH");
+	char path[PATH_MAX];
+
+	if (strchr(name, '/'))
+		return access(name, X_OK) == 0;
+	for (at = at ? at : "/usr/bin:/bin"; *at; at += *at == ':') {
+		size_t len = strcspn(at, ":");
+		snprintf(path, sizeof(path), "%.*s/%s", (int)len, at, name);
+		if (access(path, X_OK) == 0)
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+static int check_exec(const struct variant *variant, const struct variant_setting *setting,
+		      char *why, size_t why_bytes)
+{
+	struct words words = {.count = 0};
+
+	int err = words_split(&words, variant->exec, setting->port, why, why_bytes);
+	if (!err && !program_exists(words.argv[0])) {
+		snprintf(why, why_bytes, "there is no program '%s' that may be run (--exec)",
+			 words.argv[0]);
+		err = -ENOENT;
+	}
+	words_fini(&words);
+	return err;
+}
+
+static int command_exec(const struct variant *variant, const struct variant_setting *setting,
+			struct words *words, char *why, size_t why_bytes)
+{
+	return words_split(words, variant->exec, setting->port, why, why_bytes);
+}
+
+static const struct variant variants[] = {
+	{
+		.name = "volley_epoll",
+		.summary = "this engine over kernel sockets by epoll",
+		.idle_policy = "sleep",
+		.nic = "epoll",
+		.fds_base = 64,
+		.check = check_engine,
+		.command = command_engine,
+	},
+	{
+		.name = "c_epoll",
+		.summary = "plain C: epoll, one recv and one send per message",
+		.idle_policy = "sleep",
+		.file = "volley-c_epoll",
+		.any_ip4 = true,
+		.fds_base = 16,
+		.threads_max = 1,
+		.check = check_file,
+		.command = command_program,
+	},
+	{
+		.name = "asyncio_proto",
+		.summary = "Python: asyncio Protocol, data_received to transport.write",
+		.idle_policy = "sleep",
+		.file = "asyncio_proto.py",
+		.fds_base = 64,
+		.threads_max = 1,
+		.check = check_python,
+		.command = command_python,
+	},
+	{
+		.name = "uvloop_proto",
+		.summary = "Python: the same Protocol on uvloop",
+		.idle_policy = "sleep",
+		.file = "uvloop_proto.py",
+		.fds_base = 64,
+		.threads_max = 1,
+		.check = check_uvloop,
+		.command = command_python,
+	},
+};
+
+#define VARIANTS_COUNT (sizeof(variants) / sizeof(variants[0]))
+
+const struct variant *variant_at(size_t index)
+{
+	return index < VARIANTS_COUNT ? &variants[index] : NULL;
+}
+
+const struct variant *variant_find(const char *name, const char **nearest)
+{
+	const char *names[VARIANTS_COUNT];
+
+	for (size_t i = 0; i < VARIANTS_COUNT; i++) {
+		if (strcmp(variants[i].name, name) == 0)
+			return &variants[i];
+		names[i] = variants[i].name;
+	}
+	if (nearest)
+		*nearest = suggest_nearest(name, names, VARIANTS_COUNT);
+	return NULL;
+}
+
+void variant_from_exec(struct variant *variant, const char *name, const char *command)
+{
+	*variant = (struct variant){
+		.name = name,
+		.summary = "the program given with --exec",
+		.idle_policy = "unknown",
+		.exec = command,
+		.fds_base = 64,
+		.check = check_exec,
+		.command = command_exec,
+	};
+}

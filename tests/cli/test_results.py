@@ -1,0 +1,210 @@
+"""test_results.py - result files follow their schema, tables say what the files say"""
+
+import os
+import subprocess
+import sys
+import unittest
+
+import jsonschema
+
+from volley_cli import QUICK, VolleyTest, peer, schema
+
+
+class Files(VolleyTest):
+    """JSON Lines: header, a line per run, end."""
+
+    def test_schema_is_a_schema(self):
+        jsonschema.Draft202012Validator.check_schema(schema())
+
+    def test_a_run_is_written_whole(self):
+        _, runs = self.valid(0, 'c_epoll', '--seed', '7')
+        header, _, end = self.read()
+        self.assertEqual(header['seed'], 7)
+        self.assertEqual(header['rows'], [{'name': 'c_epoll', 'exec': None}])
+        self.assertEqual(header['plan']['connections'], 8)
+        self.assertEqual(header['load_nic'], 'epoll')
+        self.assertEqual(end['status'], 'complete')
+        run, = runs
+        self.assertEqual((run['variant'], run['run'], run['status']), ('c_epoll', 1, 'ok'))
+        self.assertEqual((run['connections'], run['size_bytes'], run['depth']), (8, 64, 1))
+        self.assertGreater(run['messages'], 0)
+        self.assertAlmostEqual(run['rate_msg_per_s'], run['messages'] / run['window_s'], delta=1)
+        latency = run['latency_ns']
+        self.assertLessEqual(latency['p50'], latency['p90'])
+        self.assertLessEqual(latency['p90'], latency['max'])
+        self.assertGreater(run['cpu_us_per_msg'], 0)
+        self.assertGreater(run['load_cpu_us_per_msg'], 0)
+        self.assertIsNotNone(run['effective_ghz']['server'])
+        self.assertIsNotNone(run['effective_ghz']['load'])
+        fairness = run['fairness']
+        self.assertLessEqual(fairness['min'], fairness['max'])
+        self.assertLessEqual(fairness['min'] * 8, run['messages'])
+        self.assertGreaterEqual(fairness['max'] * 8, run['messages'])
+        self.assertIsNone(run['syscalls_per_msg'])
+
+    def test_histogram_holds_every_message(self):
+        # The V2 encoding: a cookie, then zlib; the counts are zigzag varints.
+        import base64
+        import struct
+        import zlib
+        _, (run,) = self.valid(0, 'c_epoll')
+        raw = base64.b64decode(run['hdr'])
+        cookie, size = struct.unpack('>II', raw[:8])
+        self.assertEqual(cookie & ~0xf0, 0x1c849304 & ~0xf0)
+        body = zlib.decompress(raw[8:8 + size])
+        payload = body[40:]
+        total, at = 0, 0
+        while at < len(payload):
+            value, shift = 0, 0
+            while True:
+                byte = payload[at]
+                at += 1
+                value |= (byte & 0x7f if shift < 56 else byte) << shift
+                shift += 7
+                if byte < 0x80 or shift > 56:
+                    break
+            value = (value >> 1) ^ -(value & 1)
+            total += max(value, 0)
+        self.assertEqual(total, run['messages'])
+
+    def test_rare_percentiles_are_hidden(self):
+        _, (run,) = self.valid(0, '--exec', peer('bytewise'))
+        latency = run['latency_ns']
+        self.assertLess(run['messages'], 1000000)
+        self.assertIsNone(latency['p9999'])
+        self.assertIsNotNone(latency['max'])
+
+    def test_a_file_is_overwritten(self):
+        with open(self.json, 'w', encoding='utf-8') as file:
+            file.write('old\n' * 1000)
+        self.valid(0, 'c_epoll')
+
+    def test_dash_gives_the_file_alone_on_stdout_and_the_table_on_stderr(self):
+        done = self.volley('pingpong', *QUICK, 'c_epoll', '--json', '-')
+        self.check_lines(done.out)
+        self.assertIn('msg/s', done.err)
+
+    def test_same_seed_same_order_another_seed_another(self):
+        def order(seed):
+            self.volley('pingpong', '-c', '1', '--warmup', '0', '--duration', '10ms', '--runs', '4',
+                        '--seed', str(seed), '--json', self.json, '--exec', peer('echo'), '--exec',
+                        peer('exit'), 'c_epoll')
+            _, runs, _ = self.read()
+            return [(run['variant'], run['run'], run['order']) for run in runs if run['attempt'] == 1]
+        first = order(1)
+        self.assertEqual(len(first), 12)
+        self.assertEqual(first, order(1))
+        self.assertTrue(any(order(seed) != first for seed in (2, 3, 4)))
+        for block in range(1, 5):
+            rows = sorted(variant for variant, run, _ in first if run == block)
+            self.assertEqual(rows, ['c_epoll', 'exec', 'exec-2'])
+
+    def test_a_full_disk_is_told(self):
+        if not os.path.exists('/dev/full'):
+            self.skipTest('there is no /dev/full')
+        done = self.volley('pingpong', *QUICK, 'c_epoll', '--json', '/dev/full')
+        self.assertNotEqual(done.code, 0)
+        self.assertIn('No space left on device; the file is incomplete', done.err)
+        self.assertIn('c_epoll', done.out)
+
+
+class Tables(VolleyTest):
+    """What people read."""
+
+    def test_table_shows_a_row_for_each_variant_in_the_order_given(self):
+        done, runs = self.valid(0, 'volley_epoll', 'c_epoll')
+        lines = done.out.splitlines()
+        self.assertIn('8 connections, 64 bytes, 1 in flight on each', lines[0])
+        self.assertEqual(lines[2].split()[:3], ['variant', 'msg/s', 'ratio'])
+        self.assertEqual([line.split()[0] for line in lines[3:5]], ['volley_epoll', 'c_epoll'])
+        self.assertEqual({run['variant']: run['nic'] for run in runs},
+                         {'volley_epoll': 'epoll', 'c_epoll': None})
+
+    def test_fewer_than_five_runs_have_no_interval_five_have_one(self):
+        few, _ = self.valid(0, 'c_epoll', '--runs', '2')
+        self.assertNotIn('95%', few.out)
+        many, runs = self.valid(0, 'c_epoll', '--runs', '5')
+        self.assertEqual(len(runs), 5)
+        self.assertIn('95%', many.out)
+        self.assertRegex(many.out, r'\+-\d+\.\d%')
+
+    def test_python_rows_run(self):
+        for name, module in (('asyncio_proto', 'asyncio'), ('uvloop_proto', 'uvloop')):
+            if subprocess.run(['/usr/bin/python3', '-c', f'import {module}'], check=False,
+                              stderr=subprocess.DEVNULL).returncode:
+                continue
+            _, runs = self.valid(0, name)
+            self.assertEqual(runs[0]['status'], 'ok')
+
+    def test_large_and_deep_messages_are_verified_too(self):
+        _, (run,) = self.valid(0, 'volley_epoll', '--size', '100000', '--depth', '4')
+        self.assertGreater(run['messages'], 0)
+
+    def test_unpinned_roles_run(self):
+        self.valid(0, 'volley_epoll', '--server-cpus', 'none', '--load-cpus', 'none')
+
+
+class Unavailable(VolleyTest):
+    """Rows that cannot run are told before anything starts; the others run."""
+
+    def test_missing_python_makes_its_row_unavailable_and_the_rest_runs(self):
+        done, runs = self.pingpong_with_unavailable('--python', '/no/such/python', 'asyncio_proto',
+                                                    'c_epoll')
+        self.assertIn('no Python at /no/such/python', done.err)
+        self.assertIn('unavailable', done.out)
+        self.assertIn('--python PATH', runs['asyncio_proto']['reasons'][0])
+
+    def test_missing_program_makes_its_row_unavailable(self):
+        done, runs = self.pingpong_with_unavailable('--exec', '/no/such/server {port}', 'c_epoll')
+        self.assertIn("no program '/no/such/server'", done.err)
+        self.assertEqual(runs['exec']['status'], 'unavailable')
+
+    def pingpong_with_unavailable(self, *args):
+        done = self.expect(3, 'pingpong', *QUICK, '--json', self.json, *args)
+        _, runs, end = self.read()
+        self.assertEqual(end['exit_code'], 3)
+        by_name = {run['variant']: run for run in runs}
+        self.assertIn(by_name['c_epoll']['status'], ('ok', 'invalid'))
+        self.assertEqual(runs[0]['status'], 'unavailable')
+        self.assertIsNone(runs[0]['rate_msg_per_s'])
+        return done, by_name
+
+    def test_descriptors_above_the_limit_are_refused_with_value_and_way_out(self):
+        import resource
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
+        child = self.start('pingpong', 'c_epoll', 'volley_epoll', '--connections', '5000', '--json',
+                           self.json, preexec_fn=limit)
+        done = self.finish(child)
+        self.assertEqual(done.code, 3, done)
+        for part in ('the limit is 1000', 'c_epoll needs 5016 for 5000 connections',
+                     'prlimit --pid $$ --nofile=5128:5128', '--connections 872 or fewer'):
+            self.assertIn(part, done.err)
+        _, runs, _ = self.read()
+        self.assertEqual([run['status'] for run in runs], ['unavailable'] * 2)
+
+    def test_a_soft_limit_is_raised_by_itself(self):
+        import resource
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if hard != resource.RLIM_INFINITY and hard < 1000:
+            self.skipTest('the hard limit is low itself')
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        child = self.start('pingpong', *QUICK, '-c', '200', 'c_epoll', '--json', self.json,
+                           preexec_fn=limit)
+        self.assertIn(self.finish(child).code, (0, 4))
+
+    def test_more_connections_than_ports_are_refused(self):
+        done = self.expect(3, 'pingpong', 'c_epoll', '--connections', '70000', '--json', self.json)
+        self.assertRegex(done.err, r'unavailable: (ports|descriptors): ')
+
+    def test_a_port_in_use_is_refused(self):
+        import socket
+        with socket.create_server(('127.0.0.1', 0)) as taken:
+            port = taken.getsockname()[1]
+            done = self.expect(3, 'pingpong', *QUICK, 'c_epoll', '--port', str(port))
+        self.assertIn(f'port {port} is in use', done.err)
+
+
+if __name__ == '__main__':
+    sys.exit(unittest.main())

@@ -1,0 +1,242 @@
+/* test_cost.c - run time of threads, dead threads, children and dead children; time of CPUs */
+#include "bench/cost.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/support/leak.h"
+
+#define BURN_NS UINT64_C(60000000)
+/*
+ * /proc counts in steps of 10 ms, each of its numbers rounded down; a clock read from another CPU
+ * lacks up to a tick
+ */
+#define SLACK_NS UINT64_C(20000000)
+
+TestSuite(cost, .fini = vly_leak_gate, .timeout = 60);
+
+static uint64_t clock_read(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Spends CPU time, whatever else the machine does. */
+static void burn(uint64_t ns)
+{
+	uint64_t end = clock_read(CLOCK_THREAD_CPUTIME_ID) + ns;
+
+	while (clock_read(CLOCK_THREAD_CPUTIME_ID) < end)
+		;
+}
+
+static void *burn_thread(void *arg)
+{
+	(void)arg;
+	burn(BURN_NS);
+	return NULL;
+}
+
+static struct cost sampled(pid_t pid, enum cost_scope scope)
+{
+	struct cost cost;
+
+	cr_assert_eq(cost_sample(pid, scope, &cost), 0);
+	return cost;
+}
+
+/* A child that burns, tells through `pipe_out`, and waits to be killed. */
+static pid_t burning_child(int *told)
+{
+	int pipe_fds[2];
+	pid_t pid;
+	char byte;
+
+	cr_assert_eq(pipe(pipe_fds), 0);
+	pid = fork();
+	cr_assert(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		burn(BURN_NS);
+		if (write(pipe_fds[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(pipe_fds[1]);
+	cr_assert_eq(read(pipe_fds[0], &byte, 1), 1);
+	*told = pipe_fds[0];
+	return pid;
+}
+
+static void end_child(pid_t pid, int told)
+{
+	kill(pid, SIGKILL);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	close(told);
+}
+
+Test(cost, own_run_time_is_counted)
+{
+	struct cost before = sampled(getpid(), COST_ONE), after, spent;
+
+	burn(BURN_NS);
+	after = sampled(getpid(), COST_ONE);
+	spent = cost_between(&before, &after);
+	cr_assert_geq(spent.run_ns, BURN_NS);
+	cr_assert_leq(spent.run_ns, spent.stamp_ns * spent.threads + SLACK_NS);
+	cr_assert_geq(spent.user_ns + spent.system_ns + SLACK_NS, BURN_NS);
+	cr_assert_eq(spent.processes, 1);
+	cr_assert_geq(spent.threads, 1);
+	cr_assert_gt(spent.rss_bytes, 100000);
+	cr_assert(spent.switches_known);
+}
+
+Test(cost, threads_that_ended_are_counted)
+{
+	struct cost before = sampled(getpid(), COST_ONE), after;
+	pthread_t thread;
+
+	cr_assert_eq(pthread_create(&thread, NULL, burn_thread, NULL), 0);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	after = sampled(getpid(), COST_ONE);
+	cr_assert_geq(cost_between(&before, &after).run_ns, BURN_NS);
+}
+
+Test(cost, children_are_in_the_tree_and_not_in_the_one)
+{
+	struct cost before_one = sampled(getpid(), COST_ONE);
+	struct cost before_tree = sampled(getpid(), COST_TREE);
+	struct cost one, tree, descendants;
+	int told;
+	pid_t child = burning_child(&told);
+
+	one = sampled(getpid(), COST_ONE);
+	tree = sampled(getpid(), COST_TREE);
+	descendants = sampled(getpid(), COST_DESCENDANTS);
+	cr_assert_geq(cost_between(&before_tree, &tree).run_ns + SLACK_NS, BURN_NS);
+	cr_assert_lt(cost_between(&before_one, &one).run_ns, BURN_NS);
+	cr_assert_geq(descendants.run_ns + SLACK_NS, BURN_NS);
+	cr_assert_eq(one.processes, 1);
+	cr_assert_eq(tree.processes, 2);
+	cr_assert_eq(descendants.processes, 1);
+	end_child(child, told);
+}
+
+Test(cost, children_waited_for_stay_counted)
+{
+	struct cost before = sampled(getpid(), COST_DESCENDANTS), after;
+	int told;
+	pid_t child = burning_child(&told);
+
+	end_child(child, told);
+	after = sampled(getpid(), COST_DESCENDANTS);
+	cr_assert_eq(after.processes, 0);
+	cr_assert_geq(cost_between(&before, &after).run_ns + SLACK_NS, BURN_NS);
+}
+
+Test(cost, several_processes_are_summed)
+{
+	int told[2];
+	pid_t children[2] = {burning_child(&told[0]), burning_child(&told[1])};
+	struct cost sum;
+
+	cr_assert_eq(cost_sample_pids(children, 2, COST_ONE, &sum), 0);
+	cr_assert_eq(sum.processes, 2);
+	cr_assert_geq(sum.run_ns + 2 * SLACK_NS, 2 * BURN_NS);
+	end_child(children[0], told[0]);
+	cr_assert_eq(cost_sample_pids(children, 2, COST_TREE, &sum), 0);
+	cr_assert_eq(sum.processes, 1, "the one that is gone is left out");
+	end_child(children[1], told[1]);
+}
+
+Test(cost, process_that_is_gone_is_an_error)
+{
+	int told;
+	pid_t child = burning_child(&told);
+	struct cost cost;
+
+	end_child(child, told);
+	cr_assert_eq(cost_sample(child, COST_ONE, &cost), -ESRCH);
+	cr_assert_eq(cost_sample(child, COST_TREE, &cost), -ESRCH);
+}
+
+/* A name may hold brackets and blanks: the fields begin after the last bracket. */
+Test(cost, any_process_name_is_read)
+{
+	struct cost cost;
+
+	cr_assert_eq(prctl(PR_SET_NAME, "a) S 1 (b"), 0);
+	cost = sampled(getpid(), COST_TREE);
+	cr_assert_eq(cost.processes, 1);
+	cr_assert_geq(cost.threads, 1);
+	cr_assert_lt(cost.threads, 1000);
+}
+
+Test(cost, difference_never_wraps)
+{
+	struct cost before = {.run_ns = 10, .user_ns = 7, .stamp_ns = 100};
+	struct cost after = {.run_ns = 4, .user_ns = 9, .stamp_ns = 150};
+	struct cost spent = cost_between(&before, &after);
+
+	cr_assert_eq(spent.run_ns, 0);
+	cr_assert_eq(spent.user_ns, 2);
+	cr_assert_eq(spent.stamp_ns, 50);
+}
+
+Test(cost, user_share_is_of_cpu_time)
+{
+	struct cost spent = {.user_ns = 30, .system_ns = 70};
+	struct cost nothing = {0};
+
+	cr_assert_float_eq(cost_user_share(&spent), 0.3, 1e-12);
+	cr_assert_eq(cost_user_share(&nothing), -1.0);
+}
+
+static int own_cpu(void)
+{
+	cpu_set_t set;
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(set), &set), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &set))
+			continue;
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		cr_assert_eq(sched_setaffinity(0, sizeof(set), &set), 0);
+		return cpu;
+	}
+	return -1;
+}
+
+Test(cost, busy_cpu_is_seen)
+{
+	struct cost_cpus before, after, spent;
+	int cpu = own_cpu();
+
+	cr_assert_eq(cost_cpus_sample(&cpu, 1, &before), 0);
+	burn(2 * BURN_NS);
+	cr_assert_eq(cost_cpus_sample(&cpu, 1, &after), 0);
+	spent = cost_cpus_between(&before, &after);
+	cr_assert_gt(spent.busy_ns, 0);
+	cr_assert_eq(spent.busy_ns,
+		     spent.user_ns + spent.system_ns + spent.irq_ns + spent.softirq_ns);
+}
+
+Test(cost, cpu_that_is_not_there_is_refused)
+{
+	struct cost_cpus sample;
+	int cpu = 100000;
+
+	cr_assert_eq(cost_cpus_sample(&cpu, 1, &sample), -EINVAL);
+	cr_assert_eq(cost_cpus_sample(&cpu, 0, &sample), -EINVAL);
+}

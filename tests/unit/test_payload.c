@@ -1,0 +1,78 @@
+/* test_payload.c - the pattern tells connection, message and place */
+#include "bench/payload.h"
+
+#include <string.h>
+
+#include "tests/support/leak.h"
+
+TestSuite(payload, .fini = vly_leak_gate);
+
+#define LEN 67
+
+Test(payload, filled_bytes_are_those_defined)
+{
+	uint8_t bytes[LEN];
+	uint64_t base = payload_base(payload_key(1, 2), 3);
+
+	payload_fill(base, bytes, LEN);
+	for (uint32_t i = 0; i < LEN; i++)
+		cr_assert_eq(bytes[i], payload_byte(base, i));
+}
+
+Test(payload, filling_writes_no_byte_too_many)
+{
+	for (uint32_t len = 0; len < LEN; len++) {
+		uint8_t bytes[LEN + 1];
+
+		memset(bytes, 0xa5, sizeof(bytes));
+		payload_fill(12345, bytes, len);
+		for (uint32_t i = len; i < sizeof(bytes); i++)
+			cr_assert_eq(bytes[i], 0xa5);
+	}
+}
+
+Test(payload, every_cut_of_a_message_compares_equal)
+{
+	uint8_t bytes[LEN];
+	uint64_t base = payload_base(payload_key(9, 9), 1);
+
+	payload_fill(base, bytes, LEN);
+	for (uint32_t begin = 0; begin <= LEN; begin++)
+		for (uint32_t end = begin; end <= LEN; end++)
+			cr_assert_eq(payload_differs(base, begin, bytes + begin, end - begin),
+				     end - begin);
+}
+
+Test(payload, each_single_wrong_byte_is_found_and_placed)
+{
+	uint8_t bytes[LEN];
+	uint64_t base = payload_base(payload_key(9, 9), 1);
+
+	payload_fill(base, bytes, LEN);
+	for (uint32_t begin = 0; begin < 9; begin++) {
+		for (uint32_t wrong = begin; wrong < LEN; wrong++) {
+			bytes[wrong] ^= 0x10;
+			cr_assert_eq(payload_differs(base, begin, bytes + begin, LEN - begin),
+				     wrong - begin);
+			bytes[wrong] ^= 0x10;
+		}
+	}
+}
+
+Test(payload, stale_swapped_and_shifted_echoes_are_found)
+{
+	uint8_t bytes[80];
+	uint64_t key = payload_key(1, 0), base = payload_base(key, 5);
+
+	payload_fill(payload_base(key, 4), bytes, 64);
+	cr_assert_lt(payload_differs(base, 0, bytes, 64), 8, "the message before");
+	payload_fill(payload_base(payload_key(1, 1), 5), bytes, 64);
+	cr_assert_lt(payload_differs(base, 0, bytes, 64), 8, "another connection's");
+	payload_fill(payload_base(payload_key(2, 0), 5), bytes, 64);
+	cr_assert_lt(payload_differs(base, 0, bytes, 64), 8, "another run's");
+	payload_fill(base, bytes, 80);
+	cr_assert_lt(payload_differs(base, 0, bytes + 8, 64), 8, "shifted by a word");
+	cr_assert_lt(payload_differs(base, 0, bytes + 1, 64), 8, "shifted by a byte");
+	memset(bytes, 0, sizeof(bytes));
+	cr_assert_lt(payload_differs(base, 0, bytes, 64), 8, "zeros");
+}

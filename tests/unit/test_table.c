@@ -1,0 +1,153 @@
+/* test_table.c - means and intervals of the text table, and what it prints */
+#include "bench/table.h"
+
+#include "tests/support/leak.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNKNOWN ((double)NAN)
+
+TestSuite(table, .fini = vly_leak_gate);
+
+static bool near(double a, double b)
+{
+	return fabs(a - b) <= 1e-9 * fabs(b);
+}
+
+Test(table, mean_is_geometric)
+{
+	const double values[] = {1, 10, 100};
+
+	struct table_mean mean = table_mean(values, 3);
+	cr_assert_eq(mean.count, 3);
+	cr_assert(near(mean.mean, 10), "%.12g", mean.mean);
+	cr_assert(isnan(mean.factor));
+}
+
+/*
+ * exp(t * s / sqrt(5)), t = 2.776445105197791: for 4 degrees of freedom Student's quantile has a
+ * closed form.
+ */
+Test(table, interval_is_students_on_logarithms_from_five_runs_on)
+{
+	const double values[] = {100, 110, 90, 120, 105};
+
+	struct table_mean mean = table_mean(values, 5);
+	cr_assert(near(mean.mean, exp((log(100) + log(110) + log(90) + log(120) + log(105)) / 5)));
+	cr_assert(near(mean.factor, 1.1424798386317632), "%.17g", mean.factor);
+	cr_assert(isnan(table_mean(values, 4).factor));
+}
+
+Test(table, what_was_not_measured_is_left_out)
+{
+	const double values[] = {UNKNOWN, 4, 0, -1, 9, (double)INFINITY};
+
+	struct table_mean mean = table_mean(values, 6);
+	cr_assert_eq(mean.count, 2);
+	cr_assert(near(mean.mean, 6));
+	cr_assert(isnan(table_mean(values, 1).mean));
+	cr_assert(isnan(table_mean(NULL, 0).mean));
+}
+
+static struct run_result result_of(const char *variant, double rate)
+{
+	struct run_result r;
+
+	memset(&r, 0, sizeof(r));
+	r.variant = variant;
+	r.run = 1;
+	r.measured = true;
+	r.rate_msg_per_s = rate;
+	r.server_cpu_us_per_msg = 2.5;
+	r.user_share = UNKNOWN;
+	for (int i = 0; i < RUN_PERCENTILES; i++)
+		r.latency_ns[i] = 1500;
+	r.latency_ns[RUN_P999] = UNKNOWN;
+	r.fairness.jain = 1;
+	r.limited = "no";
+	return r;
+}
+
+static const char *printed(const char *const *names, size_t names_count,
+			   const struct run_result *runs, size_t runs_count)
+{
+	static char text[8192];
+	static struct load_options options;
+
+	options.connections = 100;
+	options.size_bytes = 64;
+	options.depth = 1;
+	options.runs = 1;
+	options.duration_ns = 10000000000;
+	memset(text, 0, sizeof(text));
+	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
+	cr_assert_not_null(out);
+	table_print(out, &options, names, names_count, runs, runs_count);
+	fclose(out);
+	return text;
+}
+
+Test(table, rates_relate_to_the_first_row)
+{
+	const char *const names[] = {"a", "b"};
+	struct run_result runs[] = {result_of("b", 500000), result_of("a", 1000000)};
+
+	const char *text = printed(names, 2, runs, 2);
+	cr_assert_not_null(
+		strstr(text, "100 connections, 64 bytes, 1 in flight on each, 10 s window\n\n"));
+	cr_assert_not_null(
+		strstr(text,
+		       "\na        1,000,000  1.000  1.5 us  1.5 us      -       2.500     -\n"),
+		"%s", text);
+	cr_assert_not_null(strstr(text, "\nb          500,000  0.500  "), "%s", text);
+}
+
+Test(table, rate_of_a_limited_client_is_a_bound_without_a_ratio)
+{
+	const char *const names[] = {"a", "b"};
+	struct run_result runs[] = {result_of("a", 1000), result_of("b", 2000)};
+
+	runs[0].limited = "client";
+	const char *text = printed(names, 2, runs, 2);
+	cr_assert_not_null(strstr(text, ">=1,000      -"), "%s", text);
+	cr_assert_not_null(strstr(text, "client-limited"), "%s", text);
+	cr_assert_not_null(strstr(text, "2,000  1.000"), "%s", text);
+}
+
+Test(table, runs_that_are_not_ok_show_no_figures_and_their_reason)
+{
+	const char *const names[] = {"a"};
+	struct run_result runs[] = {result_of("a", 1000)};
+
+	runs[0].status = RUN_FAILED;
+	runs[0].reasons_count = 1;
+	snprintf(runs[0].reasons[0], RUN_REASON_BYTES, "it broke");
+	const char *text = printed(names, 1, runs, 1);
+	cr_assert_null(strstr(text, "1,000"), "%s", text);
+	cr_assert_not_null(strstr(text, "failed\n"), "%s", text);
+	cr_assert_not_null(strstr(text, "\na, run 1: failed: it broke\n"), "%s", text);
+}
+
+Test(table, starved_connections_are_called_unfair)
+{
+	const char *const names[] = {"a"};
+	struct run_result runs[] = {result_of("a", 1000)};
+
+	runs[0].fairness.jain = 0.89;
+	cr_assert_not_null(strstr(printed(names, 1, runs, 1), "UNFAIR"));
+	runs[0].fairness.jain = 0.91;
+	cr_assert_null(strstr(printed(names, 1, runs, 1), "UNFAIR"));
+}
+
+Test(table, percentile_that_one_run_hid_is_hidden)
+{
+	const char *const names[] = {"a"};
+	struct run_result runs[] = {result_of("a", 1000), result_of("a", 1000)};
+
+	cr_assert_not_null(strstr(printed(names, 1, runs, 2), "1.5 us  1.5 us"));
+	runs[1].latency_ns[RUN_P50] = UNKNOWN;
+	cr_assert_null(strstr(printed(names, 1, runs, 2), "1.5 us  1.5 us"));
+}
