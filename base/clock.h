@@ -110,4 +110,12 @@ uint32_t vly_clock_error_ppm(const struct vly_clock_scale *scale,
 const struct vly_clock_reading *vly_clock_narrowest(const struct vly_clock_reading *readings,
 						    unsigned int count);
 
+/* The moment `delay_ns` from now; the end of time if it lies beyond. */
+static inline uint64_t vly_clock_after(uint64_t delay_ns)
+{
+	uint64_t now_ns = vly_clock_ns();
+
+	return delay_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + delay_ns;
+}
+
 #endif

@@ -56,6 +56,11 @@ int vly_close(struct vly_core *core, vly_conn handle)
 		return dead_answer(conn);
 	if (conn->state == VLY_CLOSING)
 		return -ENOTCONN;
+	if (conn->type == VLY_WATCH) {
+		/* At once: its number may name another descriptor before the next flush. */
+		core->nic->ops->abort(core->nic, conn, 0);
+		return 0;
+	}
 	if (conn->state == VLY_CONNECTING) {
 		core->nic->ops->abort(core->nic, conn, -ECANCELED);
 		return 0;
@@ -65,7 +70,7 @@ int vly_close(struct vly_core *core, vly_conn handle)
 	vly_env_unstarve(&core->env, conn);
 	conn->alarm.kind = VLY_ALARM_CLOSE;
 	vly_wheel_add(&core->env.wheel, &conn->alarm.node,
-		      vly_clock_ns() + core->config->close_timeout_ns);
+		      vly_clock_after(core->config->close_timeout_ns));
 	vly_core_dirty(core, conn);
 	return 0;
 }
@@ -99,9 +104,11 @@ int vly_pause(struct vly_core *core, vly_conn handle)
 	struct vly_conn_head *conn;
 	int error = find_readable(core, handle, &conn);
 
-	if (!error)
-		conn->flags |= VLY_F_PAUSED;
-	return error;
+	if (error || conn->flags & VLY_F_PAUSED)
+		return error;
+	conn->flags |= VLY_F_PAUSED;
+	vly_core_dirty(core, conn);
+	return 0;
 }
 
 int vly_resume(struct vly_core *core, vly_conn handle)

@@ -121,7 +121,7 @@ void vly_core_layout(const struct vly_config *config, struct vly_core_layout *la
 		       .data_bytes = config->rx_buf_bytes + VLY_RX_HEAD_BYTES},
 		/* A held datagram keeps its sender's address in front. */
 		.held_bytes =
-			(uint32_t)VLY_ALIGN_UP(config->hold_bytes + sizeof(struct vly_addr), 64u),
+			(uint32_t)VLY_ALIGN_UP(config->hold_bytes + sizeof(struct vly_addr) + sizeof(uint64_t), 64u),
 		/* Timers that fired keep their slot until their batch is over. */
 		.timers_count = config->timers_max + config->events_max,
 	};
@@ -196,4 +196,16 @@ int vly_nic_check(const char *nic, char *why, size_t why_bytes)
 	if (why_bytes)
 		why[0] = '\0';
 	return vly_nic_resolve(nic, &spec, &ops, why, why_bytes);
+}
+
+const struct vly_nic_feature *vly_nic_features(const char *name, unsigned *count)
+{
+	const struct vly_nic_ops *ops;
+
+	*count = 0;
+	for (unsigned i = 0; (ops = vly_nic_at(i)); i++) {
+		if (strcmp(ops->name, name) == 0 && ops->features)
+			return ops->features(count);
+	}
+	return NULL;
 }

@@ -33,7 +33,8 @@ static int open_conns(struct vly_core *core)
 		return -ENOMEM;
 	core->dirty = (struct vly_conn_head **)(void *)lists;
 	core->env.retiring = core->dirty + count;
-	core->env.starved_head = core->env.starved_tail = VLY_NO_SLOT;
+	for (unsigned which = 0; which < VLY_TX_POOLS; which++)
+		core->env.starved[which].head = core->env.starved[which].tail = VLY_NO_SLOT;
 	core->env.pending_head = core->env.pending_tail = VLY_NO_SLOT;
 	return vly_slab_init(&table->slab, table->base, count, record_bytes,
 			     offsetof(struct vly_conn_head, tx_head));
@@ -82,7 +83,8 @@ static int open_pools(struct vly_core *core, const struct vly_core_layout *layou
 		error = vly_buf_pool_init(&env->rx_pool, rx, &layout->rx);
 	if (!error)
 		error = vly_slab_init(&core->held, held, core->config->hold_slots,
-				      layout->held_bytes, 0);
+				      layout->held_bytes,
+				      layout->held_bytes - (uint32_t)sizeof(uint64_t));
 	/*
 	 * Reception keeps a quarter of the buffers, and the two that a batch of it takes at least.
 	 */
@@ -167,6 +169,7 @@ static int open_region(struct vly_engine *engine, unsigned index, struct vly_cor
 	core->env.stats = &seat->stats;
 	core->env.wake_fd = seat->mailbox->wake_fd;
 	core->env.timer_fd = -1;
+	core->env.forks = &vly_fork_count;
 	core->engine = engine;
 	core->index = index;
 	core->timer_fd_ns = UINT64_MAX;
@@ -231,6 +234,8 @@ static void close_conns(struct vly_core *core)
 			core->nic->ops->abort(core->nic, conn, -ECONNABORTED);
 		}
 	}
+	if (core->nic->ops->settle)
+		core->nic->ops->settle(core->nic);
 	for (uint32_t slot = 0; slot < table->count; slot++) {
 		struct vly_conn_head *conn = vly_conn_at(table, slot);
 

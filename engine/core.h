@@ -34,7 +34,7 @@ struct vly_core {
 	bool in_callback;       /* vly_run: the application is reading the batch */
 	bool embedded;          /* vly_core_fd was called */
 	uint64_t timer_fd_ns;   /* what the timer descriptor is set to; UINT64_MAX: nothing */
-	uint64_t busy_since_ns; /* the previous poll's stamp, for busy_ns and idle_ns */
+	uint64_t last_stamp_ns; /* the previous poll's, for busy_ns */
 	bool was_busy;
 	struct vly_region region;
 };

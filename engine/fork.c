@@ -5,9 +5,15 @@
 #include <stdatomic.h>
 
 int vly_fork_word;
+int vly_fork_count;
 
 static _Atomic int engines_open;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void in_parent(void)
+{
+	__atomic_store_n(&vly_fork_count, vly_fork_count + 1, __ATOMIC_RELAXED);
+}
 
 static void in_child(void)
 {
@@ -17,7 +23,7 @@ static void in_child(void)
 
 static void install(void)
 {
-	pthread_atfork(NULL, NULL, in_child);
+	pthread_atfork(NULL, in_parent, in_child);
 }
 
 void vly_fork_enter(void)

@@ -14,6 +14,9 @@ static inline bool vly_forked(void)
 	return vly_unlikely(vly_fork_word);
 }
 
+/* How often the process has forked since its first engine opened: its children share our sockets. */
+extern int vly_fork_count;
+
 /* An engine opens or closes. Any thread. */
 void vly_fork_enter(void);
 void vly_fork_leave(void);

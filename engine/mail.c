@@ -242,6 +242,9 @@ void vly_mail_collect(struct vly_core *core, uint32_t batch_max)
 			mail->waiting[word] |= atomic_exchange_explicit(&mail->box->inbox[word], 0,
 									memory_order_seq_cst);
 	}
+	/* Before the mail: few, and mail without end must not keep them waiting. */
+	if (vly_unlikely(mail->any_blocked))
+		collect_drained(core, batch_max);
 	for (unsigned i = 0; i <= VLY_INBOX_WORDS && room; i++) {
 		unsigned word = (first + i) % VLY_INBOX_WORDS;
 		uint64_t mask = i == 0 ? ~late : i == VLY_INBOX_WORDS ? late : ~0ull;
@@ -249,8 +252,6 @@ void vly_mail_collect(struct vly_core *core, uint32_t batch_max)
 		if (mail->waiting[word] & mask)
 			room = collect_word(core, word, mail->waiting[word] & mask, batch_max);
 	}
-	if (vly_unlikely(mail->any_blocked))
-		collect_drained(core, batch_max);
 }
 
 void vly_mail_recycle(struct vly_core *core)

@@ -39,6 +39,8 @@ int vly_listen(struct vly_core *core, const struct vly_addr *addr,
 		all.backlog = core->config->backlog;
 	if (!all.tx_budget)
 		all.tx_budget = core->config->tx_budget;
+	if (all.tx_budget > 1u << 30)
+		return -EINVAL;
 	all.reuse_port = all.reuse_port || core->config->cores > 1;
 	int error = take_record(core, VLY_LISTENER, VLY_OPENED, user, all.tx_budget, &conn);
 

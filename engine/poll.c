@@ -7,12 +7,19 @@
 #include "engine/engine.h"
 
 /*
- * Late news, timers and mail leave a quarter of every batch to the nic, so that none of them
- * starves reception.
+ * Up to which eighth of a batch each source may fill it, in the order in which they are asked: a
+ * source that never ends leaves room for those behind it, and a quarter is always the nic's.
  */
-static uint32_t share(const struct vly_core *core)
+enum share {
+	SHARE_SENT = 2,
+	SHARE_LATE_NEWS = 4,
+	SHARE_TIMERS = 5,
+	SHARE_MAIL = 6,
+};
+
+static uint32_t up_to(const struct vly_core *core, enum share eighths)
 {
-	return core->env.batch.max - core->env.batch.max / 4;
+	return core->env.batch.max * (uint32_t)eighths / 8;
 }
 
 void vly_core_flush(struct vly_core *core)
@@ -37,6 +44,8 @@ int vly_flush(struct vly_core *core)
 	if (vly_forked())
 		return -ECHILD;
 	vly_core_flush(core);
+	if (core->nic->ops->push)
+		core->nic->ops->push(core->nic);
 	return 0;
 }
 
@@ -58,7 +67,8 @@ static void begin_batch(struct vly_core *core)
 	vly_timers_recycle(&core->timers);
 	vly_mail_recycle(core);
 	vly_rx_recycle(&env->rx);
-	env->granted_bufs = 0; /* promises last one batch */
+	env->starved[VLY_TX_COPIES].granted = 0; /* promises last one batch */
+	env->starved[VLY_TX_REFS].granted = 0;
 	if (vly_unlikely(env->retiring_count))
 		vly_core_retire(core);
 	env->batch.count = 0;
@@ -70,7 +80,7 @@ static void emit_sent(struct vly_core *core)
 {
 	struct vly_env *env = &core->env;
 
-	while (env->sent_head && env->batch.count < share(core)) {
+	while (env->sent_head && env->batch.count < up_to(core, SHARE_SENT)) {
 		struct vly_buf *buf = env->sent_head;
 		struct vly_conn_head *conn = vly_conn_at(&env->conns, buf->mark);
 		struct vly_event *event =
@@ -83,6 +93,7 @@ static void emit_sent(struct vly_core *core)
 			env->sent_tail = NULL;
 		buf->next = NULL;
 		vly_buf_put(buf);
+		env->sent_emitted++;
 	}
 }
 
@@ -117,10 +128,12 @@ static void emit_pending(struct vly_core *core)
 
 	if (vly_unlikely(env->sent_head))
 		emit_sent(core);
-	while (env->pending_head != VLY_NO_SLOT && !env->sent_head &&
-	       env->batch.count < share(core)) {
+	while (env->pending_head != VLY_NO_SLOT &&
+	       env->batch.count < up_to(core, SHARE_LATE_NEWS)) {
 		struct vly_conn_head *conn = vly_conn_at(&env->conns, env->pending_head);
 
+		if (conn->state == VLY_DEAD && (int32_t)(env->sent_emitted - conn->tx_mark) < 0)
+			return; /* some SENT of it is still to come */
 		env->pending_head = conn->next_pending;
 		if (env->pending_head == VLY_NO_SLOT)
 			env->pending_tail = VLY_NO_SLOT;
@@ -133,22 +146,22 @@ static void emit_pending(struct vly_core *core)
 }
 
 /*
- * Send buffers have come home: those who waited longest are told, no more of them than can be
+ * Buffers of a pool have come home: those who waited longest are told, no more of them than can be
  * served now.
  */
-static void grant_starved(struct vly_core *core)
+static void grant_starved(struct vly_core *core, enum vly_tx_pool which)
 {
 	struct vly_env *env = &core->env;
+	struct vly_starved *starved = &env->starved[which];
 
-	while (env->starved_head != VLY_NO_SLOT && env->batch.count < share(core)) {
-		struct vly_conn_head *conn = vly_conn_at(&env->conns, env->starved_head);
-		uint32_t home =
-			VLY_MIN(env->tx_pool.slab.free_count, env->ref_pool.slab.free_count);
+	while (starved->head != VLY_NO_SLOT && env->batch.count < up_to(core, SHARE_LATE_NEWS)) {
+		struct vly_conn_head *conn = vly_conn_at(&env->conns, starved->head);
 
-		if (home < env->granted_bufs + conn->want_bufs)
+		if (vly_env_tx_pool(env, which)->slab.free_count <
+		    starved->granted + conn->want_bufs)
 			return;
 		vly_env_unstarve(env, conn);
-		env->granted_bufs += conn->want_bufs;
+		starved->granted += conn->want_bufs;
 		conn->granted_seq = env->batch.seq;
 		emit_drained(env, conn);
 	}
@@ -161,10 +174,12 @@ static void gather(struct vly_core *core, uint64_t now_ns)
 
 	if (vly_unlikely(env->pending_head != VLY_NO_SLOT || env->sent_head))
 		emit_pending(core);
-	if (vly_unlikely(env->starved_head != VLY_NO_SLOT))
-		grant_starved(core);
-	vly_timers_fire(core, now_ns, share(core));
-	vly_mail_collect(core, share(core));
+	for (unsigned which = 0; which < VLY_TX_POOLS; which++) {
+		if (vly_unlikely(env->starved[which].head != VLY_NO_SLOT))
+			grant_starved(core, which);
+	}
+	vly_timers_fire(core, now_ns, up_to(core, SHARE_TIMERS));
+	vly_mail_collect(core, up_to(core, SHARE_MAIL));
 }
 
 /* Whether something waits that only a poll without waiting brings. */
@@ -233,8 +248,9 @@ static void set_timer(struct vly_core *core, uint64_t at_ns)
 {
 	struct itimerspec spec = {0};
 
-	if (at_ns == core->timer_fd_ns)
+	if (at_ns == core->timer_fd_ns && !core->env.timer_rang)
 		return;
+	core->env.timer_rang = false;
 	core->timer_fd_ns = at_ns;
 	if (at_ns != UINT64_MAX) {
 		at_ns = VLY_MAX(at_ns, 1ull); /* 0 would disarm */
@@ -270,15 +286,22 @@ void vly_core_gauges(struct vly_core *core)
 	set_gauge(&env->stats->rx_bufs_low, env->rx_pool.slab.low_water);
 }
 
-static void account(struct vly_core *core, uint32_t count)
+/* The poll begins: what the application did with the last batch is over. */
+static void account_begin(struct vly_core *core, uint64_t now_ns)
+{
+	if (core->was_busy && now_ns > core->last_stamp_ns)
+		vly_count(&core->env.stats->busy_ns, now_ns - core->last_stamp_ns);
+}
+
+static void account_end(struct vly_core *core, uint64_t began_ns)
 {
 	struct vly_stats *stats = core->env.stats;
+	uint32_t count = core->env.batch.count;
 	uint64_t now_ns = core->env.batch.stamp_ns;
-	uint64_t since_ns = core->busy_since_ns ? core->busy_since_ns : now_ns;
 
-	vly_count(core->was_busy ? &stats->busy_ns : &stats->idle_ns,
-		  now_ns - VLY_MIN(since_ns, now_ns));
-	core->busy_since_ns = now_ns;
+	if (now_ns > began_ns)
+		vly_count(count ? &stats->busy_ns : &stats->idle_ns, now_ns - began_ns);
+	core->last_stamp_ns = now_ns;
 	core->was_busy = count > 0;
 	vly_count(&stats->polls, 1);
 	vly_count(count ? &stats->events : &stats->polls_empty, count ? count : 1);
@@ -296,6 +319,7 @@ int vly_poll(struct vly_core *core, struct vly_event **events, int64_t timeout_n
 
 	if (vly_unlikely(core->embedded))
 		vly_mail_disarm_sleep(core);
+	account_begin(core, now_ns);
 	batch->stamp_ns = now_ns;
 	begin_batch(core);
 	gather(core, now_ns);
@@ -309,7 +333,7 @@ int vly_poll(struct vly_core *core, struct vly_event **events, int64_t timeout_n
 	}
 	if (vly_unlikely(core->embedded && !batch->count && timeout_ns == 0))
 		arm_embedded(core);
-	account(core, batch->count);
+	account_end(core, now_ns);
 	*events = batch->events;
 	return (int)batch->count;
 }

@@ -123,7 +123,11 @@ static bool something(struct vly_port *port)
 {
 	uint32_t waiting = vly_ring_count(port->from_core);
 
-	return waiting > port->taken || (port->blocked && !vly_ring_block(port->to_core));
+	if (port->blocked && !vly_ring_block(port->to_core)) {
+		port->blocked = false;
+		return true;
+	}
+	return waiting > port->taken;
 }
 
 /* Raises the "asleep" flag, then looks once more; see struct vly_mailbox. */
@@ -131,7 +135,6 @@ static int look(struct vly_port *port)
 {
 	atomic_store_explicit(&port->sleeping, true, memory_order_seq_cst);
 	if (something(port)) {
-		port->blocked = false;
 		atomic_store_explicit(&port->sleeping, false, memory_order_relaxed);
 		return 1;
 	}

@@ -15,64 +15,102 @@ struct need {
 	uint32_t len, bufs, refs;
 };
 
-static int block(struct vly_core *core, struct vly_conn_head *conn, uint32_t mark,
-		 uint64_t *counter)
+static int block(struct vly_conn_head *conn, uint32_t mark, uint64_t *counter)
 {
-	(void)core;
 	conn->flags |= VLY_F_TX_BLOCKED;
 	conn->tx_mark = mark;
 	vly_count(counter, 1);
 	return -EAGAIN;
 }
 
-/* Joins the FIFO of those who wait for buffers of the pool. */
+/* The pool of which buffers are promised to the connection in this batch, or -1. */
+static int granted_pool(const struct vly_env *env, const struct vly_conn_head *conn)
+{
+	if (conn->granted_seq != env->batch.seq)
+		return -1;
+	return conn->flags & VLY_F_TX_WANTS_REF ? VLY_TX_REFS : VLY_TX_COPIES;
+}
+
+static void drop_grant(struct vly_env *env, struct vly_conn_head *conn)
+{
+	int pool = granted_pool(env, conn);
+
+	if (pool >= 0)
+		env->starved[pool].granted -= conn->want_bufs;
+	conn->granted_seq = 0;
+}
+
+/* Which pool a message wants. A message is copied or referred to, never both. */
+static enum vly_tx_pool pool_of(const struct need *need)
+{
+	return need->refs ? VLY_TX_REFS : VLY_TX_COPIES;
+}
+
+/* Joins the FIFO of those who wait for buffers of a pool. */
 static int starve(struct vly_core *core, struct vly_conn_head *conn, const struct need *need)
 {
 	struct vly_env *env = &core->env;
+	struct vly_starved *starved = &env->starved[pool_of(need)];
 
-	if (conn->granted_seq == env->batch.seq) {
-		/* what is left of a promise that was too small */
-		env->granted_bufs -= conn->want_bufs;
-		conn->granted_seq = 0;
-	}
+	drop_grant(env, conn); /* what is left of a promise that was too small */
 	conn->flags |= VLY_F_TX_STARVED;
-	conn->want_bufs = VLY_MAX(need->bufs, need->refs);
-	conn->starved_next = VLY_NO_SLOT;
-	conn->starved_prev = env->starved_tail;
-	if (env->starved_tail == VLY_NO_SLOT)
-		env->starved_head = conn->slot;
+	if (need->refs)
+		conn->flags |= VLY_F_TX_WANTS_REF;
 	else
-		vly_conn_at(&env->conns, env->starved_tail)->starved_next = conn->slot;
-	env->starved_tail = conn->slot;
-	return block(core, conn, 0, &env->stats->tx_blocked_pool);
+		conn->flags &= (uint16_t)~VLY_F_TX_WANTS_REF;
+	conn->want_bufs = need->bufs + need->refs;
+	conn->starved_next = VLY_NO_SLOT;
+	conn->starved_prev = starved->tail;
+	if (starved->tail == VLY_NO_SLOT)
+		starved->head = conn->slot;
+	else
+		vly_conn_at(&env->conns, starved->tail)->starved_next = conn->slot;
+	starved->tail = conn->slot;
+	return block(conn, 0, &env->stats->tx_blocked_pool);
 }
 
 /*
  * A connection that has something queued may have as much as is left for all others together, so
  * that peers which stop reading share a part of the pool and never take the whole. (Dynamic
- * thresholds, as in switches: Choudhury and Hahne 1998.)
+ * thresholds, as in switches: Choudhury and Hahne 1998.) Of references, whose sizes differ, the last
+ * quarter is for those who have nothing queued.
  */
-static bool within_share(const struct vly_env *env, const struct vly_conn_head *conn, uint32_t len)
+static bool within_share(const struct vly_env *env, const struct vly_conn_head *conn,
+			 const struct need *need)
 {
+	const struct vly_slab *refs = &env->ref_pool.slab;
 	uint64_t left = (uint64_t)env->tx_pool.slab.free_count * env->config->tx_buf_bytes;
 
-	return conn->tx_bytes == 0 || (uint64_t)conn->tx_bytes + len <= left;
+	if (!conn->tx_head)
+		return true;
+	if (need->refs)
+		return refs->free_count > refs->count / 4;
+	return (uint64_t)conn->tx_bytes + need->len <= left;
 }
 
-/*
- * Whether the pools have what is needed, promises to others left aside. Nobody overtakes those who
- * wait.
- */
-static bool pools_serve(struct vly_env *env, struct vly_conn_head *conn, const struct need *need)
+/* Whether the pool has what is needed, promises to others left aside. Nobody overtakes those who wait. */
+static bool pool_serves(struct vly_env *env, struct vly_conn_head *conn, const struct need *need)
 {
-	uint32_t promised = env->granted_bufs;
+	const struct vly_starved *starved = &env->starved[pool_of(need)];
+	uint32_t promised = starved->granted;
+	uint32_t wanted = need->bufs + need->refs;
 
-	if (conn->granted_seq == env->batch.seq)
-		promised -= VLY_MIN(promised, conn->want_bufs);
-	else if (env->starved_head != VLY_NO_SLOT && (need->bufs || need->refs))
+	if (granted_pool(env, conn) == (int)pool_of(need))
+		promised -= conn->want_bufs;
+	else if (starved->head != VLY_NO_SLOT && wanted)
 		return false;
-	return env->tx_pool.slab.free_count >= promised + need->bufs &&
-	       env->ref_pool.slab.free_count >= (need->refs ? promised + need->refs : 0);
+	return vly_env_tx_pool(env, pool_of(need))->slab.free_count >= promised + wanted;
+}
+
+/* The promise shrinks by what is taken. */
+static void take_grant(struct vly_env *env, struct vly_conn_head *conn, const struct need *need)
+{
+	uint32_t taken = VLY_MIN(need->bufs + need->refs, conn->want_bufs);
+
+	if (granted_pool(env, conn) != (int)pool_of(need))
+		return;
+	conn->want_bufs -= taken;
+	env->starved[pool_of(need)].granted -= taken;
 }
 
 /* 0: the message may be queued; the pools have what it needs. */
@@ -86,18 +124,13 @@ static int admit(struct vly_core *core, struct vly_conn_head *conn, const struct
 	if (conn->flags & VLY_F_TX_BLOCKED)
 		return -EAGAIN;
 	if (vly_unlikely(need->len > conn->tx_budget - conn->tx_bytes))
-		return block(core, conn, conn->tx_budget / 2, &env->stats->tx_blocked_budget);
-	if (vly_unlikely(!within_share(env, conn, need->len)))
-		return block(core, conn, conn->tx_bytes / 2, &env->stats->tx_blocked_budget);
-	if (vly_unlikely(!pools_serve(env, conn, need)))
+		return block(conn, conn->tx_budget / 2, &env->stats->tx_blocked_budget);
+	if (vly_unlikely(!within_share(env, conn, need)))
+		return block(conn, conn->tx_bytes / 2, &env->stats->tx_blocked_budget);
+	if (vly_unlikely(!pool_serves(env, conn, need)))
 		return starve(core, conn, need);
-	if (vly_unlikely(conn->granted_seq == env->batch.seq)) {
-		/* The promise shrinks by what is taken. */
-		uint32_t taken = VLY_MIN(VLY_MAX(need->bufs, need->refs), conn->want_bufs);
-
-		conn->want_bufs -= taken;
-		env->granted_bufs -= taken;
-	}
+	if (vly_unlikely(conn->granted_seq == env->batch.seq))
+		take_grant(env, conn, need);
 	return 0;
 }
 
@@ -119,7 +152,7 @@ static uint32_t tail_room(const struct vly_conn_head *conn)
 
 static uint32_t bufs_for(const struct vly_env *env, uint32_t len)
 {
-	return (len + env->config->tx_buf_bytes - 1) / env->config->tx_buf_bytes;
+	return len / env->config->tx_buf_bytes + (len % env->config->tx_buf_bytes > 0);
 }
 
 /* Copies to the end of the queue; admit() has said that the pool serves. */

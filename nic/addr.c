@@ -21,6 +21,17 @@ static int parse_port(const char *text, uint16_t *port)
 	return 0;
 }
 
+static int parse_scope(const char *text, uint32_t *scope_id)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || value < 1 || value > UINT32_MAX)
+		return -EINVAL;
+	*scope_id = (uint32_t)value;
+	return 0;
+}
+
 static int parse_unix(const char *path, struct vly_addr *addr)
 {
 	size_t len = strlen(path);
@@ -49,9 +60,7 @@ static int parse_ip6(const char *text, struct vly_addr *addr)
 	if (scope) {
 		*scope++ = '\0';
 		addr->scope_id = if_nametoindex(scope);
-		if (!addr->scope_id)
-			addr->scope_id = (uint32_t)strtoul(scope, NULL, 10);
-		if (!addr->scope_id)
+		if (!addr->scope_id && parse_scope(scope, &addr->scope_id))
 			return -EINVAL;
 	}
 	addr->family = VLY_IP6;

@@ -31,6 +31,7 @@ static void segment_done(struct vly_env *env, struct vly_conn_head *conn, struct
 	buf->mark = conn->slot;
 	buf->len = (uint32_t)-status;
 	buf->next = NULL;
+	env->sent_queued++;
 	if (env->sent_tail)
 		env->sent_tail->next = buf;
 	else
@@ -61,16 +62,13 @@ void vly_env_tx_done(struct vly_env *env, struct vly_conn_head *conn, uint32_t b
 {
 	VLY_CHECK(bytes <= conn->tx_bytes);
 	conn->tx_bytes -= bytes;
-	while (bytes > 0) {
-		struct vly_buf *buf = conn->tx_head;
-
-		if (bytes < buf->len) {
-			vly_buf_pull(buf, bytes);
-			break;
-		}
-		bytes -= buf->len;
+	/* Lent memory of 0 bytes is done as soon as it comes first. */
+	while (conn->tx_head && bytes >= conn->tx_head->len) {
+		bytes -= conn->tx_head->len;
 		segment_done(env, conn, pop_segment(conn), 0);
 	}
+	if (bytes > 0)
+		vly_buf_pull(conn->tx_head, bytes);
 	drained_check(env, conn);
 }
 
@@ -85,15 +83,18 @@ void vly_env_dgram_done(struct vly_env *env, struct vly_conn_head *conn)
 
 void vly_env_unstarve(struct vly_env *env, struct vly_conn_head *conn)
 {
+	struct vly_starved *starved =
+		&env->starved[conn->flags & VLY_F_TX_WANTS_REF ? VLY_TX_REFS : VLY_TX_COPIES];
+
 	if (!(conn->flags & VLY_F_TX_STARVED))
 		return;
 	conn->flags &= (uint16_t)~VLY_F_TX_STARVED;
 	if (conn->starved_prev == VLY_NO_SLOT)
-		env->starved_head = conn->starved_next;
+		starved->head = conn->starved_next;
 	else
 		vly_conn_at(&env->conns, conn->starved_prev)->starved_next = conn->starved_next;
 	if (conn->starved_next == VLY_NO_SLOT)
-		env->starved_tail = conn->starved_prev;
+		starved->tail = conn->starved_prev;
 	else
 		vly_conn_at(&env->conns, conn->starved_next)->starved_prev = conn->starved_prev;
 	conn->starved_prev = conn->starved_next = VLY_NO_SLOT;
@@ -111,5 +112,6 @@ void vly_env_dead(struct vly_env *env, struct vly_conn_head *conn, int status)
 	conn->flags &= (uint16_t)~VLY_F_PEND_DRAINED;
 	conn->state = VLY_DEAD;
 	conn->status = status;
+	conn->tx_mark = env->sent_queued; /* all of its own are among these */
 	vly_env_pend(env, conn, was_connecting ? VLY_F_PEND_OPEN : VLY_F_PEND_CLOSED);
 }

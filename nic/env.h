@@ -18,6 +18,20 @@
 #define VLY_DGRAM_BYTES_MAX 65507u
 #define VLY_DGRAM_PIECES_MAX 64u
 
+/* Where what is queued comes from. */
+enum vly_tx_pool {
+	VLY_TX_COPIES = 0, /* tx_pool */
+	VLY_TX_REFS = 1,   /* ref_pool */
+};
+
+#define VLY_TX_POOLS 2
+
+/* The connections that found a pool empty, oldest first; a connection waits for one at a time. */
+struct vly_starved {
+	uint32_t head, tail; /* slots */
+	uint32_t granted;    /* buffers promised, for this batch, to those who have left the FIFO */
+};
+
 struct vly_env {
 	struct vly_batch batch;
 	struct vly_conn_table conns;
@@ -39,19 +53,18 @@ struct vly_env {
 	struct vly_buf *sent_head,
 		*sent_tail; /* done descriptors: cookie; mark = slot, len = errno */
 
-	/*
-	 * The FIFO of connections that found the send pool empty, and what was promised to those
-	 * who left it for this batch.
-	 */
-	uint32_t starved_head, starved_tail; /* slots */
-	uint32_t granted_bufs;
+	struct vly_starved starved[VLY_TX_POOLS];
+	/* How many SENTs were: a dead connection's CLOSED waits until those up to its tx_mark were. */
+	uint32_t sent_queued, sent_emitted;
 
 	/* The dead whose last event is in the current batch: retired when the next one begins. */
 	struct vly_conn_head **retiring;
 	uint32_t retiring_count;
 
-	int wake_fd;  /* an eventfd: any thread writes it to end a poll */
-	int timer_fd; /* ends a poll of an embedded core in time; -1 until vly_core_fd */
+	int wake_fd;      /* an eventfd: any thread writes it to end a poll */
+	int timer_fd;     /* ends a poll of an embedded core in time; -1 until vly_core_fd */
+	bool timer_rang;  /* it has fired: the nic sets this, and it must be set anew */
+	const int *forks; /* not 0: a child may share our descriptors, so closing one ends nothing */
 };
 
 /* Adds to a counter that other threads may read: one writer, no read-modify-write needed. */
@@ -75,6 +88,11 @@ void vly_env_tx_done(struct vly_env *env, struct vly_conn_head *conn, uint32_t b
 
 /* Drops the first datagram of a UDP socket's queue: it was sent, or cannot be. */
 void vly_env_dgram_done(struct vly_env *env, struct vly_conn_head *conn);
+
+static inline struct vly_buf_pool *vly_env_tx_pool(struct vly_env *env, enum vly_tx_pool which)
+{
+	return which == VLY_TX_COPIES ? &env->tx_pool : &env->ref_pool;
+}
 
 /* Takes a connection out of the FIFO of the starved, if it is there. */
 void vly_env_unstarve(struct vly_env *env, struct vly_conn_head *conn);

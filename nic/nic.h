@@ -50,7 +50,7 @@ struct vly_nic_ops {
 
 	/*
 	 * Brings each record into line: sends what is queued; after it FIN if VLY_F_SHUT; carries a
-	 * VLY_CLOSING one on towards its end; resumes reading if VLY_F_PAUSED was cleared. Reports
+	 * VLY_CLOSING one on towards its end; stops or resumes reading if VLY_F_PAUSED has changed. Reports
 	 * by vly_env_tx_done() and vly_env_dead(), never into the batch.
 	 */
 	void (*flush)(struct vly_nic *nic, struct vly_conn_head **conns, uint32_t count);
@@ -76,6 +76,18 @@ struct vly_nic_ops {
 	 * env->timer_fd.
 	 */
 	int (*poll_fd)(struct vly_nic *nic);
+
+	/* The rest may be NULL. */
+
+	/* Hands over at once what `flush` has prepared: vly_flush. NULL: flush itself does. */
+	void (*push)(struct vly_nic *nic);
+	/*
+	 * Ends what `abort` has begun, waiting for it: no record is in the nic's hands any more.
+	 * Called once, after the core has aborted everything and before `close`. NULL: abort itself does.
+	 */
+	void (*settle)(struct vly_nic *nic);
+	/* Parts of the operating system that it uses where they are there; static. */
+	const struct vly_nic_feature *(*features)(unsigned *count);
 };
 
 struct vly_nic {

@@ -115,6 +115,18 @@ VLY_API const char *vly_nic_name(unsigned index);
  */
 VLY_API VLY_MUST_USE int vly_nic_check(const char *nic, char *why, size_t why_bytes);
 
+/* One part of the operating system that a nic uses where it is there. */
+struct vly_nic_feature {
+	const char *name;   /* as the nic's own switch in the environment names it */
+	const char *kernel; /* what it takes, "6.12" */
+	const char *worth;  /* what it is good for, one line of text */
+	bool present;       /* it works here: it was tried */
+	bool used;          /* and it was not switched off */
+};
+
+/* The features of nic `name` ("uring"), tried now if they were not yet; static. NULL and 0 for a nic that has none. */
+VLY_API const struct vly_nic_feature *vly_nic_features(const char *name, unsigned *count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -247,20 +247,26 @@ static void take_edges(struct epoll_nic *epoll, int count)
 {
 	struct vly_env *env = epoll->nic.env;
 
-	for (int i = 0; i < count; i++)
-		prefetch_conn(conn_at(epoll, vly_conn_slot(epoll->edges[i].data.u64)));
+	for (int i = 0; i < count; i++) {
+		uint32_t slot = vly_conn_slot(epoll->edges[i].data.u64);
+
+		if (slot < env->conns.count) /* the marks are no slots */
+			prefetch_conn(conn_at(epoll, slot));
+	}
 	for (int i = 0; i < count; i++) {
 		uint32_t edge = epoll->edges[i].events;
 		struct vly_conn_head *head = vly_conn_find(&env->conns, epoll->edges[i].data.u64);
 
-		if (!head)
-			/* the wake-up, the timer, or an edge of a connection that has gone */
+		if (epoll->edges[i].data.u64 == EDGE_TIMER)
+			env->timer_rang = true;
+		/* A dead one's descriptor, and so its registration, may live on in a child. */
+		if (!head || head->state == VLY_DEAD)
 			continue;
 		struct epoll_conn *conn = conn_of(head);
 
 		if (head->type == VLY_WATCH) {
 			if (head->state == VLY_OPENED && !(head->flags & VLY_F_PAUSED) &&
-			    !vly_batch_full(&env->batch))
+			    env->batch.count < env->batch.max - env->batch.max / 8)
 				vly_batch_add_conn(&env->batch, &env->conns, head, VLY_READY)
 					->status = (int32_t)edge;
 			continue;
@@ -271,6 +277,8 @@ static void take_edges(struct epoll_nic *epoll, int count)
 			conn->ready |= READY_WRITABLE;
 		if (edge & (EPOLLRDHUP | EPOLLHUP))
 			conn->ready |= READY_HANGUP | READY_READABLE;
+		if (edge & EPOLLPRI)
+			conn->ready |= READY_PIECES;
 		if (edge & EPOLLERR)
 			conn->ready |= READY_ERROR;
 		epoll_queue(epoll, conn);
@@ -314,7 +322,10 @@ static void take_turns(struct epoll_nic *epoll)
 
 static bool epoll_has_work(struct vly_nic *nic)
 {
-	return epoll_of(nic)->ready.count > 0;
+	struct epoll_nic *epoll = epoll_of(nic);
+
+	return epoll->ready.count > 0 || (epoll->blocked.count > 0 && !epoll->no_files &&
+					  nic->env->conns.slab.free_count > 0);
 }
 
 static void epoll_poll(struct vly_nic *nic, int64_t timeout_ns)
@@ -334,7 +345,8 @@ static void epoll_poll(struct vly_nic *nic, int64_t timeout_ns)
 					    .tv_nsec = timeout_ns % 1000000000};
 	int count = call_epoll_wait(epoll->epoll_fd, epoll->edges, (int)epoll->edges_max, wait);
 
-	nic->env->batch.stamp_ns = vly_clock_ns();
+	if (!nic->env->batch.count)
+		nic->env->batch.stamp_ns = vly_clock_ns();
 	if (count > 0)
 		take_edges(epoll, count);
 	take_turns(epoll);

@@ -126,7 +126,9 @@ static bool add_accepted(struct epoll_nic *epoll, struct epoll_conn *listener, i
 
 	head->flags |= listener->head.flags & VLY_F_LOCAL;
 	conn->fd = fd;
-	if (epoll_register(epoll, conn, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
+	if (head->flags & VLY_F_LOCAL)
+		conn->ready |= READY_PIECES;
+	if (epoll_register(epoll, conn, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)) {
 		close(fd);
 		head->state = VLY_DEAD;
 		vly_conn_retire(&env->conns, head);

@@ -26,6 +26,8 @@ enum ready_bit {
 	READY_HANGUP = 1 << 3, /* EPOLLRDHUP or EPOLLHUP: a short receive is not the last */
 	READY_ERROR = 1 << 4,
 	READY_QUEUED = 1 << 5, /* in the ready FIFO */
+	READY_PIECES =
+		1 << 7, /* urgent bytes or passed descriptors: a short receive is not the last */
 	READY_BLOCKED =
 		1 << 6, /* a listener without slots or descriptors, in the list of the blocked */
 };

@@ -11,7 +11,7 @@
 #include "nic/addr.h"
 #include "nic/epoll/calls.h"
 
-#define STREAM_EDGES (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define STREAM_EDGES (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 #define SEND_PIECES 64
 /* Unix sockets tell a full backlog by EAGAIN and never say when to come again. */
 #define CONNECT_RETRY_NS 1000000u
@@ -75,6 +75,8 @@ int epoll_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 		return conn->fd;
 	if (to->family == VLY_UNIX)
 		head->flags |= VLY_F_LOCAL;
+	if (to->family == VLY_UNIX)
+		conn->ready |= READY_PIECES;
 	if (from) {
 		/*
 		 * The port is chosen when the destination is known: 28,000 per destination instead
@@ -209,7 +211,10 @@ static bool finish_sending(struct epoll_nic *epoll, struct epoll_conn *conn)
 	struct vly_conn_head *head = &conn->head;
 
 	if (head->state == VLY_CLOSING && head->flags & VLY_F_EOF) {
-		epoll_let_go(epoll, conn, 0); /* nothing is unread, so this is a FIN, too */
+		if (vly_unlikely(__atomic_load_n(epoll->nic.env->forks, __ATOMIC_RELAXED)) &&
+		    !(head->flags & VLY_F_FIN_SENT))
+			shutdown(conn->fd, SHUT_WR); /* a child may keep the socket open */
+		epoll_let_go(epoll, conn, 0);        /* nothing is unread, so this is a FIN, too */
 		return true;
 	}
 	if (!(head->flags & VLY_F_FIN_SENT)) {
@@ -325,7 +330,8 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 			add_data(env, &conn->head, span, (uint32_t)got);
 			events_left--;
 			bytes_left -= (uint32_t)got;
-			if ((uint32_t)got < asked && !(conn->ready & (READY_HANGUP | READY_ERROR)))
+			if ((uint32_t)got < asked &&
+			    !(conn->ready & (READY_HANGUP | READY_ERROR | READY_PIECES)))
 				conn->ready &= ~(uint32_t)READY_READABLE;
 		} else if (got == 0) {
 			conn->ready &= ~(uint32_t)READY_READABLE;
@@ -340,8 +346,8 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 	return TURN_DONE;
 }
 
-/* Reading is paused, so no receive will tell the error. */
-static enum turn paused_error(struct epoll_nic *epoll, struct epoll_conn *conn)
+/* Reading is paused, or the end was read before the reset: no receive will tell the error. */
+static enum turn pending_error(struct epoll_nic *epoll, struct epoll_conn *conn)
 {
 	int error = 0;
 	socklen_t len = sizeof(error);
@@ -373,9 +379,9 @@ enum turn epoll_stream_turn(struct epoll_nic *epoll, struct epoll_conn *conn)
 		conn->ready &= ~(
 			/* hang-up edges after the end bring nothing more */
 			uint32_t)READY_READABLE;
-	if (vly_unlikely(conn->ready & READY_ERROR && (head->flags & (VLY_F_PAUSED | VLY_F_EOF))))
-		return paused_error(epoll, conn);
-	if (vly_unlikely(head->flags & VLY_F_PAUSED))
-		return TURN_DONE;
-	return receive(epoll, conn);
+	enum turn turn = head->flags & VLY_F_PAUSED ? TURN_DONE : receive(epoll, conn);
+
+	if (vly_unlikely(turn == TURN_DONE && conn->ready & READY_ERROR))
+		return pending_error(epoll, conn);
+	return turn;
 }

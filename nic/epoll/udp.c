@@ -138,7 +138,7 @@ enum turn epoll_udp_turn(struct epoll_nic *epoll, struct epoll_conn *conn)
 			return TURN_DEAD;
 	}
 	conn->ready &= ~(uint32_t)READY_ERROR;
-	if (conn->head.flags & VLY_F_PAUSED)
+	if (conn->head.flags & VLY_F_PAUSED || conn->head.state != VLY_OPENED)
 		return TURN_DONE;
 	return receive(epoll, conn);
 }

@@ -253,13 +253,13 @@ Test(close, twice_is_one_closed)
 	struct link link = world_open_link(&w);
 	int status;
 
+	w.on_event = close_on_eof;
 	check_eq(vly_close(w.core[CLIENT], link.client), 0);
 	status = vly_close(w.core[CLIENT], link.client);
 	cr_assert(status == 0 || status == -ENOTCONN, "it returned %d", status);
 	world_round(&w);
 	status = vly_close(w.core[CLIENT], link.client);
 	cr_assert(status == 0 || status == -ENOTCONN, "it returned %d", status);
-	w.on_event = close_on_eof;
 	both_closed_0(&w, link);
 	check_eq(vly_close(w.core[CLIENT], link.client), -ENOTCONN);
 	world_close(&w);

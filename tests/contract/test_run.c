@@ -373,6 +373,22 @@ Test(run, connections_that_come_and_go_are_all_accounted_for)
 	world_close(&client);
 }
 
+Test(run, engine_outlives_the_stop_that_ends_it)
+{
+	/* Cores that spin see the stop before the call that stops them has returned. */
+	for (int i = 0; i < 30; i++) {
+		struct tally tally;
+		struct runner runner = {.result = 1};
+
+		tally_init(&tally);
+		world_config(&runner.config, CORES);
+		runner.config.idle = VLY_IDLE_BUSY;
+		runner_start(&runner, &tally);
+		vly_stop(atomic_load(&tally.engine));
+		runner_join(&runner);
+	}
+}
+
 Test(run, twice_in_one_process_is_two_engines)
 {
 	for (int i = 0; i < 5; i++) {

@@ -10,7 +10,7 @@
 #include "volley/volley.h"
 
 #define CORES 4
-#define MAILS 5000u
+#define MAILS 20000u
 
 struct player {
 	struct vly_engine *engine;

@@ -10,7 +10,7 @@
 #include "volley/volley.h"
 
 #define PORTS 2
-#define QUESTIONS 10000u
+#define QUESTIONS 30000u
 
 struct asker {
 	struct vly_engine *engine;

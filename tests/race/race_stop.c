@@ -10,7 +10,7 @@
 #include "volley/volley.h"
 
 #define CORES 2
-#define ROUNDS 60
+#define ROUNDS 100
 #define WAKES 50
 
 struct shared {
@@ -104,6 +104,49 @@ static unsigned one_round(const struct vly_config *config, unsigned round)
 	return atomic_load(&shared.faults);
 }
 
+/* vly_run owns its engine: it must not go before the call that stops it has returned. */
+static int give_engine(struct vly_core *core, void *arg, void **state)
+{
+	_Atomic(struct vly_engine *) *engine = arg;
+
+	(void)state;
+	if (vly_core_index(core) == CORES - 1)
+		atomic_store(engine, vly_core_engine(core));
+	return 0;
+}
+
+static void no_events(struct vly_core *core, struct vly_event *events, int count, void *state)
+{
+	(void)core;
+	(void)events;
+	(void)count;
+	(void)state;
+}
+
+static void *stop_run(void *arg)
+{
+	_Atomic(struct vly_engine *) *engine = arg;
+
+	while (!atomic_load(engine))
+		nanosleep(&(struct timespec){0, 100000}, NULL);
+	vly_stop(atomic_load(engine));
+	return NULL;
+}
+
+static unsigned one_run(const struct vly_config *config)
+{
+	const struct vly_app app = {.start = give_engine, .events = no_events};
+	_Atomic(struct vly_engine *) engine = NULL;
+	pthread_t stopper;
+	int status;
+
+	if (pthread_create(&stopper, NULL, stop_run, &engine))
+		return 1;
+	status = vly_run(config, &app, &engine);
+	pthread_join(stopper, NULL);
+	return status != 0;
+}
+
 int main(void)
 {
 	struct vly_config config;
@@ -120,6 +163,11 @@ int main(void)
 	config.huge_pages = config.lock_memory = false;
 	for (unsigned round = 0; round < ROUNDS; round++)
 		faults += one_round(&config, round);
-	printf("%u engines stopped, %u faults\n", ROUNDS, faults);
+	config.pin = false;
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		config.idle = round % 2 ? VLY_IDLE_SLEEP : VLY_IDLE_BUSY;
+		faults += one_run(&config);
+	}
+	printf("%u engines stopped, %u faults\n", 2 * ROUNDS, faults);
 	return faults != 0;
 }

@@ -41,7 +41,7 @@ static void setup(void)
 	tx_memory = pool_open(&env.tx_pool, 256);
 	ref_memory = pool_open(&env.ref_pool, 0);
 	rx_memory = pool_open(&env.rx_pool, 1024);
-	env.starved_head = env.starved_tail = VLY_NO_SLOT;
+	env.starved[VLY_TX_COPIES].head = env.starved[VLY_TX_COPIES].tail = VLY_NO_SLOT;
 	env.pending_head = env.pending_tail = VLY_NO_SLOT;
 	env.stats = &stats;
 	vly_wheel_init(&env.wheel, 0, VLY_WHEEL_TICK_SHIFT);
@@ -306,19 +306,19 @@ static void starve(struct vly_conn_head **conns, unsigned count)
 		struct vly_conn_head *conn = conns[i] = take(VLY_OPENED);
 
 		conn->flags |= VLY_F_TX_STARVED;
-		conn->starved_prev = env.starved_tail;
-		if (env.starved_tail == VLY_NO_SLOT)
-			env.starved_head = conn->slot;
+		conn->starved_prev = env.starved[VLY_TX_COPIES].tail;
+		if (env.starved[VLY_TX_COPIES].tail == VLY_NO_SLOT)
+			env.starved[VLY_TX_COPIES].head = conn->slot;
 		else
-			vly_conn_at(&env.conns, env.starved_tail)->starved_next = conn->slot;
-		env.starved_tail = conn->slot;
+			vly_conn_at(&env.conns, env.starved[VLY_TX_COPIES].tail)->starved_next = conn->slot;
+		env.starved[VLY_TX_COPIES].tail = conn->slot;
 	}
 }
 
 /* Both directions of the FIFO name just these. */
 static void check_starved(struct vly_conn_head *const *want, unsigned count)
 {
-	uint32_t slot = env.starved_head, prev = VLY_NO_SLOT;
+	uint32_t slot = env.starved[VLY_TX_COPIES].head, prev = VLY_NO_SLOT;
 
 	for (unsigned i = 0; i < count; i++) {
 		struct vly_conn_head *conn = vly_conn_at(&env.conns, slot);
@@ -329,7 +329,7 @@ static void check_starved(struct vly_conn_head *const *want, unsigned count)
 		slot = conn->starved_next;
 	}
 	cr_assert_eq(slot, VLY_NO_SLOT);
-	cr_assert_eq(env.starved_tail, prev);
+	cr_assert_eq(env.starved[VLY_TX_COPIES].tail, prev);
 }
 
 Test(env, unstarve_takes_out_head_middle_tail_and_the_only_one)

@@ -150,17 +150,17 @@ Test(send, grant_is_kept_for_its_batch_and_lapses_with_it)
 	open_links(6, 4, 8);
 	starve_all();
 	cr_assert_eq(vly_poll(rig.core[0], &events, 0), 4, "as many as there are buffers");
-	cr_assert_eq(rig.core[0]->env.granted_bufs, 4);
+	cr_assert_eq(rig.core[0]->env.starved[VLY_TX_COPIES].granted, 4);
 	cr_assert_eq(send_on(0, 1), -EAGAIN, "all is promised, and somebody waits");
 	cr_assert_eq(send_on(4, 1), 0);
-	cr_assert_eq(rig.core[0]->env.granted_bufs, 3);
+	cr_assert_eq(rig.core[0]->env.starved[VLY_TX_COPIES].granted, 3);
 	cr_assert_eq(send_on(3, 1), 0);
-	cr_assert_eq(rig.core[0]->env.granted_bufs, 2);
+	cr_assert_eq(rig.core[0]->env.starved[VLY_TX_COPIES].granted, 2);
 	/* Links 1 and 2 do not use theirs. */
 	cr_assert_geq(vly_poll(rig.core[0], &events, 0), 2);
 	cr_assert_eq(events[0].conn, conns[5]);
 	cr_assert_eq(events[1].conn, conns[0]);
-	cr_assert_eq(rig.core[0]->env.starved_head, VLY_NO_SLOT);
+	cr_assert_eq(rig.core[0]->env.starved[VLY_TX_COPIES].head, VLY_NO_SLOT);
 	close_links();
 }
 
@@ -188,8 +188,8 @@ Test(send, granted_one_that_starves_again_forgets_nobody)
 		}
 	}
 	cr_assert(drained[2] && drained[5] && drained[6] && drained[7]);
-	cr_assert_eq(rig.core[0]->env.starved_head, VLY_NO_SLOT);
-	cr_assert_eq(rig.core[0]->env.starved_tail, VLY_NO_SLOT);
+	cr_assert_eq(rig.core[0]->env.starved[VLY_TX_COPIES].head, VLY_NO_SLOT);
+	cr_assert_eq(rig.core[0]->env.starved[VLY_TX_COPIES].tail, VLY_NO_SLOT);
 	close_links();
 }
 
