@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -179,6 +180,8 @@ void vly_engine_close(struct vly_engine *engine)
 {
 	if (!engine || vly_forked())
 		return;
+	while (atomic_load_explicit(&engine->callers, memory_order_acquire))
+		sched_yield();
 	for (unsigned i = 0; i < engine->config.cores; i++)
 		seat_close(engine, &engine->seats[i]);
 	vly_fork_leave();
@@ -221,23 +224,33 @@ void vly_engine_notify(struct vly_engine *engine, unsigned to, unsigned place)
 	vly_engine_rouse(engine, to);
 }
 
-void vly_wake(struct vly_engine *engine, unsigned core)
+static void wake(struct vly_engine *engine, unsigned core)
 {
-	if (vly_forked() || core >= engine->config.cores)
-		return;
 	struct vly_mailbox *box = engine->seats[core].mailbox;
 
 	atomic_store_explicit(&box->woken, true, memory_order_seq_cst);
 	vly_mail_ring_bell(box->wake_fd);
 }
 
+void vly_wake(struct vly_engine *engine, unsigned core)
+{
+	if (vly_forked() || core >= engine->config.cores)
+		return;
+	atomic_fetch_add_explicit(&engine->callers, 1, memory_order_seq_cst);
+	wake(engine, core);
+	/* pairs with the acquire in vly_engine_close(): not touched after this */
+	atomic_fetch_sub_explicit(&engine->callers, 1, memory_order_release);
+}
+
 void vly_stop(struct vly_engine *engine)
 {
 	if (vly_forked())
 		return;
+	atomic_fetch_add_explicit(&engine->callers, 1, memory_order_seq_cst);
 	atomic_store_explicit(&engine->stopping, true, memory_order_seq_cst);
 	for (unsigned i = 0; i < engine->config.cores; i++)
-		vly_wake(engine, i);
+		wake(engine, i);
+	atomic_fetch_sub_explicit(&engine->callers, 1, memory_order_release);
 }
 
 int vly_stats(struct vly_engine *engine, unsigned core, struct vly_stats *stats)

@@ -40,6 +40,8 @@ struct vly_engine {
 	const struct vly_nic_ops *ops;
 	struct vly_nic_spec spec; /* points into itself */
 	atomic_bool stopping;
+	/* Inside vly_stop or vly_wake: what they set off may end the engine before they return. */
+	atomic_uint callers;
 	size_t ring_bytes;
 	struct vly_seat seats[]; /* config.cores */
 };
