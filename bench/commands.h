@@ -3,6 +3,8 @@
 #define VLY_BENCH_COMMANDS_H
 
 int command_pingpong(int argc, char **argv);
+int command_ab(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_load(int argc, char **argv);
 int command_list(int argc, char **argv);

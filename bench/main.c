@@ -19,6 +19,8 @@ struct command {
 static const struct command commands[] = {
 	{"pingpong", "start servers one after another, load each, print the comparison",
 	 command_pingpong},
+	{"ab", "compare two servers in alternating blocks until it is decided", command_ab},
+	{"compare", "compare two result files", command_compare},
 	{"serve", "run one server for a load generator on this or another machine", command_serve},
 	{"load", "load a server that runs already", command_load},
 	{"list", "the servers that can be compared, and which of them can run here", command_list},
@@ -43,6 +45,7 @@ static void print_help(FILE *out)
 		"  volley pingpong c_epoll volley_epoll              compare two servers, 100 connections\n"
 		"  volley pingpong volley_epoll -c 10000 --runs 10   many connections, with intervals\n"
 		"  volley pingpong --exec './my_server {port}'       any program that prints READY and echoes\n"
+		"  volley ab c_epoll volley_epoll --fail-if 5%%        exit code 5 if the second is slower by 5%%\n"
 		"  volley doctor                                     before the first serious measurement\n\n"
 		"volley COMMAND --help tells the rest; volley --version the version.\n"
 		"exit codes: 0 ok, 1 failure, 2 usage, 3 the machine refuses (a limit, a missing program),\n"
@@ -57,7 +60,8 @@ void command_parse(const char *command, const struct argp *argp, int argc, char 
 	option_check_names(command, argp, argc, argv);
 	argp_err_exit_status = EXIT_USAGE;
 	argv[0] = name;
-	argp_parse(argp, argc, argv, 0, NULL, input);
+	/* In order: rows stand in the table as they were named, those of --exec, too. */
+	argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL, input);
 	argv[0] = NULL;
 }
 

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "bench/load.h"
+#include "bench/stats.h"
 #include "bench/suggest.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -103,6 +104,27 @@ int option_duration(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t
 	return 0;
 }
 
+int option_percent(const char *text, double *value, char *why, size_t why_bytes)
+{
+	size_t digits = strspn(text, "0123456789.");
+	char *end = NULL;
+	double number = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1.0;
+
+	if (end != text + digits || strcmp(end, "%") != 0) {
+		snprintf(why, why_bytes, "'%s' is not a limit; write 5%%, 2%% to 1000%%", text);
+		return -EINVAL;
+	}
+	if (number < STATS_ZONE * 100 || number > 1000) {
+		snprintf(
+			why, why_bytes,
+			"%s is out of range; 2%% to 1000%% are allowed (below that nothing differs)",
+			text);
+		return -EINVAL;
+	}
+	*value = number / 100;
+	return 0;
+}
+
 /* Appends the long options of `argp` and of its children. */
 static size_t collect_options(const struct argp *argp, const struct argp_option **out, size_t count)
 {
@@ -181,6 +203,7 @@ enum key {
 	KEY_RUNS = 'n',
 	KEY_JSON = 'j',
 	KEY_SEED = 0x100,
+	KEY_PRESET,
 	KEY_SERVER_CPUS,
 	KEY_LOAD_CPUS,
 	KEY_NUMA_NODE,
@@ -202,6 +225,9 @@ static const struct argp_option load_option_table[] = {
 	{"warmup", KEY_WARMUP, "T", 0, "traffic before the window, not measured (default 3s)", 0},
 	{"runs", KEY_RUNS, "N", 0,
 	 "runs of every row, in blocks of random order (default 1; from 5 on intervals are printed)",
+	 0},
+	{"preset", KEY_PRESET, "NAME", 0,
+	 "smoke: 1 short run; standard: 10 runs; publish: 33 or as many more as the first 10 ask for",
 	 0},
 	{"seed", KEY_SEED, "N", 0,
 	 "of order and payload (default: from the clock; the result file tells it)", 0},
@@ -261,6 +287,34 @@ static void parse_cpus(const struct load_options *options, const char *name, con
 		usage_error(options->command, "--%s: %s", name, why);
 }
 
+static enum preset preset_of(const struct load_options *options, const char *text)
+{
+	static const char *const names[] = {"smoke", "standard", "publish"};
+
+	for (size_t i = 0; i < 3; i++)
+		if (strcmp(text, names[i]) == 0)
+			return (enum preset)(PRESET_SMOKE + i);
+	const char *nearest = suggest_nearest(text, names, 3);
+	usage_error(options->command,
+		    "--preset: there is no preset '%s'%s%s; there are smoke, standard and publish",
+		    text, nearest ? "; did you mean " : "", nearest ? nearest : "");
+}
+
+/* What was given stands, whatever the order of options. */
+static void apply_preset(struct load_options *o)
+{
+	static const uint32_t runs[] = {1, 1, 10, 33};
+
+	if (o->preset == PRESET_NONE)
+		return;
+	if (!o->runs_given)
+		o->runs = runs[o->preset];
+	if (o->preset == PRESET_SMOKE && !o->duration_given)
+		o->duration_ns = NS_PER_S;
+	if (o->preset == PRESET_SMOKE && !o->warmup_given)
+		o->warmup_ns = NS_PER_S / 5;
+}
+
 /* Options about where: false if `key` is none of them. */
 static bool parse_placement(struct load_options *o, int key, const char *arg)
 {
@@ -300,15 +354,21 @@ static error_t parse_load_option(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_RUNS:
 		o->runs = (uint32_t)number_of(o, "runs", arg, 1, OPTION_RUNS_MAX);
+		o->runs_given = true;
 		break;
 	case KEY_SEED:
 		o->seed = number_of(o, "seed", arg, 0, (1ull << 53) - 1);
 		break;
+	case KEY_PRESET:
+		o->preset = preset_of(o, arg);
+		break;
 	case KEY_DURATION:
 		o->duration_ns = duration_of(o, "duration", arg, 1000000);
+		o->duration_given = true;
 		break;
 	case KEY_WARMUP:
 		o->warmup_ns = duration_of(o, "warmup", arg, 0);
+		o->warmup_given = true;
 		break;
 	case KEY_CONNECT_TIMEOUT:
 		o->connect_timeout_ns = duration_of(o, "connect-timeout", arg, 1000000);
@@ -392,6 +452,7 @@ void load_options_finish(struct load_options *o)
 			usage_error(o->command, "--numa-node: node %d has no CPU that may be used",
 				    o->numa_node);
 	}
+	apply_preset(o);
 	check_usable(o, "server-cpus", &o->server_cpus);
 	check_usable(o, "load-cpus", &o->load_cpus);
 	struct cpus server = o->server_cpus;

@@ -22,6 +22,14 @@ enum exit_code {
 
 #define OPTION_CONNECTIONS_MAX 10000000
 #define OPTION_RUNS_MAX 10000
+#define OPTION_PILOT_RUNS 10 /* blocks by which --preset publish sizes the rest */
+
+enum preset {
+	PRESET_NONE,
+	PRESET_SMOKE,
+	PRESET_STANDARD,
+	PRESET_PUBLISH
+};
 
 /*
  * Prints "volley <command>: <message>" and how to get help, on one line, and exits with EXIT_USAGE.
@@ -43,6 +51,12 @@ int option_number(const char *text, uint64_t min, uint64_t max, uint64_t *value,
 int option_duration(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t *value_ns,
 		    char *why, size_t why_bytes);
 
+/*
+ * A limit such as 5%: of [2%, 1000%], as parts of 1. Differences within 2% are none. Errors as
+ * option_number.
+ */
+int option_percent(const char *text, double *value, char *why, size_t why_bytes);
+
 /* Writes a time the way people read it ("10 s", "500 ms", "2 h 5 min"). Returns `text`. */
 char *option_duration_format(uint64_t ns, char *text, size_t size_bytes);
 
@@ -58,6 +72,8 @@ struct load_options {
 	uint32_t connections, size_bytes, depth, runs;
 	uint64_t duration_ns, warmup_ns, connect_timeout_ns, stall_timeout_ns, ready_timeout_ns;
 	uint64_t seed;
+	enum preset preset; /* what was not given follows from it */
+	bool runs_given, duration_given, warmup_given;
 	struct cpus allowed;                /* of this process, on the NUMA node if one was named */
 	struct cpus server_cpus, load_cpus; /* empty: not pinned */
 	bool server_cpus_given, load_cpus_given, server_unpinned, load_unpinned;

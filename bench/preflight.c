@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/sysfile.h"
+#include "bench/thread_limits.h"
 
 #define LOAD_FDS_BASE 64     /* stdio, control, libraries */
 #define LOAD_FDS_PER_CORE 16 /* epoll, eventfd, timers of a core */
@@ -54,6 +55,19 @@ static int check_descriptors(const char *who, uint64_t needed, uint32_t connecti
 	return -EMFILE;
 }
 
+/* Where each connection has a thread, with one that accepts. */
+static int check_threads(const struct variant *variant, uint32_t connections, char *why,
+			 size_t why_bytes)
+{
+	struct thread_limits limits;
+
+	if (!variant->thread_per_conn)
+		return 0;
+	thread_limits_read(&limits);
+	return thread_limits_check(&limits, variant->name, (uint64_t)connections + 1, why,
+				   why_bytes);
+}
+
 int preflight_server(const struct variant *variant, const struct variant_setting *setting,
 		     char *why, size_t why_bytes)
 {
@@ -61,8 +75,9 @@ int preflight_server(const struct variant *variant, const struct variant_setting
 
 	if (err)
 		return err;
-	return check_descriptors(variant->name, (uint64_t)setting->connections + variant->fds_base,
-				 setting->connections, why, why_bytes);
+	err = check_descriptors(variant->name, (uint64_t)setting->connections + variant->fds_base,
+				setting->connections, why, why_bytes);
+	return err ? err : check_threads(variant, setting->connections, why, why_bytes);
 }
 
 static int check_ports(uint32_t connections, char *why, size_t why_bytes)

@@ -198,6 +198,7 @@ void result_run(struct result_file *result, const char *workload,
 				 (json_int_t)options->connections, "size_bytes",
 				 (json_int_t)options->size_bytes, "depth",
 				 (json_int_t)options->depth);
+	json_object_set_new(line, "canary", json_boolean(run->canary));
 	json_object_set_new(line, "status", json_string(run_status_name(run->status)));
 	json_object_set_new(line, "reasons", lines_json(run->reasons, run->reasons_count));
 	json_object_set_new(line, "warnings", lines_json(run->warnings, run->warnings_count));

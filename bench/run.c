@@ -15,6 +15,7 @@
 #include "bench/loader.h"
 #include "bench/preflight.h"
 #include "bench/speed.h"
+#include "bench/stats.h"
 #include "volley/core.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -284,6 +285,7 @@ static void describe(const struct run_spec *spec, struct run_result *r)
 	r->run = spec->run;
 	r->order = spec->order;
 	r->attempt = spec->attempt;
+	r->canary = spec->canary;
 	gmtime_r(&now, &utc);
 	strftime(r->began, sizeof(r->began), "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
@@ -437,7 +439,7 @@ static void judge_limits(struct run_result *r)
 			r,
 			"something else used %.0f%% of the server's CPUs: is the machine idle otherwise?",
 			r->server_cpus_other_share * 100);
-	if (!isnan(r->little) && fabs(r->little - 1) > RUN_LITTLE_MAX)
+	if (!isnan(r->little) && !stats_little_agrees(r->little))
 		add_warning(
 			r,
 			"rate times mean latency is %.2f of the messages under way: some of them waited outside what is timed",

@@ -38,6 +38,7 @@ struct run_spec {
 	uint16_t port; /* 0: a free one */
 	const char *load_nic;
 	uint32_t run, order, attempt; /* from 1 */
+	bool canary;                  /* beside the blocks: tells drift, enters no mean */
 	const atomic_bool *interrupted;
 	struct progress *progress;
 };
@@ -58,7 +59,6 @@ extern const char *const run_percentile_names[RUN_PERCENTILES];
 #define RUN_SATURATED 0.95        /* busy share above which a role is called saturated */
 #define RUN_STEAL_MAX 0.05
 #define RUN_OTHERS_MAX 0.10 /* tick accounting: below this it may be rounding */
-#define RUN_LITTLE_MAX 0.05
 
 #define RUN_REASONS_MAX 6
 #define RUN_REASON_BYTES 512
@@ -68,6 +68,7 @@ struct run_result {
 	enum run_status status;
 	const char *variant, *idle_policy, *nic; /* of the spec; nic may be NULL */
 	uint32_t run, order, attempt;
+	bool canary;
 	unsigned int reasons_count, warnings_count;
 	char reasons[RUN_REASONS_MAX][RUN_REASON_BYTES];  /* why it is not ok */
 	char warnings[RUN_REASONS_MAX][RUN_REASON_BYTES]; /* what else a reader has to know */

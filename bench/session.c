@@ -9,11 +9,15 @@
 #include <string.h>
 
 #include "bench/child.h"
+#include "bench/comparison.h"
 #include "bench/finding.h"
 #include "bench/preflight.h"
 #include "bench/progress.h"
 #include "bench/result.h"
+#include "bench/series.h"
+#include "bench/stats.h"
 #include "bench/table.h"
+#include "volley/core.h"
 
 #define RUN_OVERHEAD_NS                                                                            \
 	UINT64_C(1000000000) /* start, ramp, CPU speeds, stop: a guess for the time left */
@@ -34,7 +38,10 @@ struct state {
 	struct result_file file;
 	struct run_result *runs; /* owned */
 	size_t runs_count, runs_size;
-	unsigned int never_ok; /* runs that stayed invalid after all attempts */
+	unsigned int never_ok;               /* runs that stayed invalid after all attempts */
+	uint32_t blocks;                     /* wanted in all, as things stand */
+	uint64_t began_ns, block_ns, run_ns; /* when it began; how long these take */
+	bool canaries;
 };
 
 /* The second signal ends us at once; children notice. */
@@ -101,16 +108,18 @@ static struct run_spec spec_of(struct state *state, const struct session_row *ro
 	};
 }
 
-/* One row's run of a block, again while it is invalid. 0 or -ENOMEM. */
-static int run_row(struct state *state, const struct session_row *row, uint32_t run, uint32_t order)
+/* One run, again while it is invalid. 0 or -ENOMEM. */
+static int run_row(struct state *state, const struct session_row *row, uint32_t run, uint32_t order,
+		   bool canary)
 {
 	struct run_spec spec = spec_of(state, row, run, order);
 
+	spec.canary = canary;
 	for (spec.attempt = 1; spec.attempt <= SESSION_ATTEMPTS; spec.attempt++) {
 		struct run_result *result = next_result(state);
 		if (!result)
 			return -ENOMEM;
-		progress_run(&state->progress, row->name, run, state->session->options->runs > 1);
+		progress_run(&state->progress, row->name, run, state->blocks > 1);
 		run_execute(&spec, result);
 		keep(state, result);
 		if (result->status != RUN_INVALID || is_interrupted())
@@ -132,27 +141,123 @@ static uint64_t next_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
+/* Rows that can run; the first one is what others are compared with. */
+static unsigned int runnable_rows(const struct session *session, unsigned int *rows)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < session->rows_count; i++)
+		if (!session->rows[i].unavailable[0])
+			rows[count++] = i;
+	return count;
+}
+
+static void shuffle(unsigned int *rows, unsigned int count, uint64_t *random)
+{
+	for (unsigned int i = count; i > 1; i--) {
+		unsigned int j = (unsigned int)(next_random(random) % i);
+		unsigned int swapped = rows[i - 1];
+		rows[i - 1] = rows[j];
+		rows[j] = swapped;
+	}
+}
+
+/* Whether one more block, and the canary behind it, would go beyond the budget. */
+static bool out_of_budget(const struct state *state)
+{
+	uint64_t end_ns = vly_now_ns() - state->began_ns + state->block_ns +
+			  (state->canaries ? state->run_ns : 0);
+
+	return state->session->budget_ns && end_ns > state->session->budget_ns;
+}
+
+static void plan_runs(struct state *state, unsigned int rows)
+{
+	state->progress.runs = state->blocks * rows + (state->canaries ? 2 : 0);
+}
+
+/*
+ * After the pilot of --preset publish: as many blocks as the most restless figure asks for. It is
+ * the only look that is taken at them before the end.
+ */
+static uint32_t size_by_pilot(const struct state *state)
+{
+	static const enum metric by[] = {METRIC_CPU, METRIC_RATE};
+	double values[OPTION_PILOT_RUNS];
+	uint32_t blocks = state->blocks;
+
+	for (unsigned int i = 0; i < state->session->rows_count; i++) {
+		for (unsigned int m = 0; m < 2; m++) {
+			series_by_block(state->runs, state->runs_count,
+					state->session->rows[i].name, by[m], values,
+					OPTION_PILOT_RUNS);
+			struct stats_logs pilot = stats_logs(values, OPTION_PILOT_RUNS);
+			blocks = stats_runs_needed(&pilot, STATS_ZONE, blocks);
+		}
+	}
+	return blocks < OPTION_RUNS_MAX ? blocks : OPTION_RUNS_MAX;
+}
+
+/* Decides how many blocks it shall be, now that `block` is complete. */
+static void reconsider(struct state *state, uint32_t block, unsigned int rows)
+{
+	struct session *session = state->session;
+	char text[32];
+
+	if (session->after_block) {
+		state->blocks = session->after_block(session, state->runs, state->runs_count, block,
+						     state->blocks);
+	} else if (session->options->preset == PRESET_PUBLISH && !session->options->runs_given &&
+		   block == OPTION_PILOT_RUNS) {
+		state->blocks = size_by_pilot(state);
+		progress_note(&state->progress,
+			      "volley %s: the pilot of %u blocks asks for %u; about %s to go",
+			      session->options->command, block, state->blocks,
+			      option_duration_format((state->blocks - block) * state->block_ns,
+						     text, sizeof(text)));
+	}
+	plan_runs(state, rows);
+}
+
+static int run_block(struct state *state, const unsigned int *order, unsigned int count,
+		     uint32_t block)
+{
+	uint64_t began_ns = vly_now_ns();
+
+	for (unsigned int i = 0; i < count && !is_interrupted(); i++)
+		if (run_row(state, &state->session->rows[order[i]], block, i + 1, false) != 0)
+			return -ENOMEM;
+	/* The slowest block so far tells what to expect. */
+	uint64_t took_ns = vly_now_ns() - began_ns;
+	if (took_ns > state->block_ns || block == 1)
+		state->block_ns = took_ns;
+	return 0;
+}
+
 static int run_blocks(struct state *state)
 {
 	const struct session *session = state->session;
 	uint64_t random = session->options->seed;
 	unsigned int order[SESSION_ROWS_MAX];
-	unsigned int count = 0;
+	uint32_t block = 0;
 
-	for (unsigned int i = 0; i < session->rows_count; i++)
-		if (!session->rows[i].unavailable[0])
-			order[count++] = i;
-	for (uint32_t run = 1; run <= session->options->runs; run++) {
-		for (unsigned int i = count; i > 1; i--) {
-			unsigned int j = (unsigned int)(next_random(&random) % i);
-			unsigned int swapped = order[i - 1];
-			order[i - 1] = order[j];
-			order[j] = swapped;
-		}
-		for (unsigned int i = 0; i < count && !is_interrupted(); i++)
-			if (run_row(state, &session->rows[order[i]], run, i + 1) != 0)
-				return -ENOMEM;
+	unsigned int count = runnable_rows(session, order);
+	if (count == 0)
+		return 0;
+	const struct session_row *reference = &session->rows[order[0]];
+	state->block_ns = count * state->run_ns;
+	if (state->canaries && run_row(state, reference, 1, 0, true) != 0)
+		return -ENOMEM;
+	while (block < state->blocks && !is_interrupted() && !out_of_budget(state)) {
+		shuffle(order, count, &random);
+		if (run_block(state, order, count, ++block) != 0)
+			return -ENOMEM;
+		if (!is_interrupted())
+			reconsider(state, block, count);
 	}
+	if (state->canaries && block > 0 && !is_interrupted() &&
+	    run_row(state, reference, block, count + 1, true) != 0)
+		return -ENOMEM;
 	return 0;
 }
 
@@ -231,7 +336,9 @@ static void announce(const struct state *state, uint32_t runs, uint64_t run_ns)
 
 	if (runs == 0)
 		return;
-	fprintf(stderr, "volley %s: %u run%s, about %s; ", o->command, runs, runs > 1 ? "s" : "",
+	/* With after_block it may be decided sooner. */
+	fprintf(stderr, "volley %s: %s%u run%s, about %s; ", o->command,
+		state->session->after_block ? "at most " : "", runs, runs > 1 ? "s" : "",
 		option_duration_format(run_ns * runs / 1000000000 * 1000000000, text,
 				       sizeof(text)));
 	if (!state->session->peer)
@@ -248,9 +355,10 @@ static void print_warning(const char *line, void *arg)
 	fprintf(stderr, "volley %s: warning: %s\n", options->command, line);
 }
 
-static void print_table(const struct state *state)
+/* The table, and what the command has to say below it. Returns the exit code. */
+static int conclude(const struct state *state, int code)
 {
-	const struct session *session = state->session;
+	struct session *session = state->session;
 	const char *names[SESSION_ROWS_MAX];
 	/* With the file on stdout, the table would spoil it. */
 	FILE *out = state->file.file == stdout ? stderr : stdout;
@@ -260,7 +368,13 @@ static void print_table(const struct state *state)
 	if (state->runs_count)
 		table_print(out, session->options, names, session->rows_count, state->runs,
 			    state->runs_count);
+	if (session->conclude)
+		code = session->conclude(session, out, state->runs, state->runs_count, code);
+	else if (state->runs_count)
+		comparison_print_rows(out, names, session->rows_count, state->runs,
+				      state->runs_count);
 	fflush(out);
+	return code;
 }
 
 int session_run(struct session *session)
@@ -268,7 +382,7 @@ int session_run(struct session *session)
 	const struct load_options *o = session->options;
 	struct state state = {.session = session};
 	uint64_t run_ns = o->warmup_ns + o->duration_ns + RUN_OVERHEAD_NS;
-	uint32_t runnable = 0;
+	unsigned int rows[SESSION_ROWS_MAX];
 
 	catch_signals();
 	/*
@@ -281,18 +395,22 @@ int session_run(struct session *session)
 			o->json_path, strerror(-err));
 		return EXIT_ENVIRONMENT;
 	}
-	for (unsigned int i = 0; i < session->rows_count; i++)
-		runnable += !session->rows[i].unavailable[0];
+	unsigned int runnable = runnable_rows(session, rows);
+	state.blocks = o->runs;
+	state.run_ns = run_ns;
+	state.began_ns = vly_now_ns();
+	state.canaries = runnable > 1 && o->runs >= STATS_RUNS_MIN;
+	uint32_t runs = runnable * o->runs + (state.canaries ? 2 : 0);
 	(void)child_adopt_orphans();
 	preflight_warnings(o, print_warning, (void *)(uintptr_t)o);
 	write_header(&state);
-	progress_init(&state.progress, runnable * o->runs, run_ns);
-	announce(&state, runnable * o->runs, run_ns);
+	progress_init(&state.progress, runs, run_ns);
+	announce(&state, runs, run_ns);
 	err = note_unavailable(&state);
 	err = err ? err : run_blocks(&state);
 	progress_clear(&state.progress);
 	int code = err ? EXIT_FAILED : exit_code_of(&state);
-	print_table(&state);
+	code = conclude(&state, code);
 	result_end(&state.file, is_interrupted() ? "interrupted" : "complete", code);
 	int file_err = result_close(&state.file);
 	if (file_err) {

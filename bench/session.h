@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "bench/options.h"
 #include "bench/run.h"
@@ -28,11 +29,25 @@ struct session {
 	struct run_peer *peer;
 	uint16_t port; /* of servers; 0: a free one for each run */
 	const char *load_nic;
+
+	/* What only some commands want; all zero: options->runs blocks and the table. */
+	uint64_t budget_ns; /* no block is begun that would not end within it; 0: none */
+	/*
+	 * After each whole block, given all runs so far: returns how many blocks it shall be in
+	 * all, which ends the session if that is no more than `block`.
+	 */
+	uint32_t (*after_block)(struct session *session, const struct run_result *runs,
+				size_t count, uint32_t block, uint32_t blocks);
+	/* After the table: prints what else is to be said, and returns the exit code. */
+	int (*conclude)(struct session *session, FILE *out, const struct run_result *runs,
+			size_t count, int exit_code);
+	void *arg; /* of both */
 };
 
 /*
  * Runs every row options->runs times, in blocks of random order by options->seed, writes the result
- * file and prints the table. Returns an exit code.
+ * file and prints the table. Where rows are compared with confidence the first row runs once more
+ * before the first block and after the last one, as a canary for drift. Returns an exit code.
  */
 int session_run(struct session *session);
 

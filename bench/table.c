@@ -1,10 +1,12 @@
 /* table.c - the text table of a command's runs */
 #include "bench/table.h"
 
-#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "bench/series.h"
+#include "bench/stats.h"
 
 #define CELL_BYTES 48
 #define UNKNOWN ((double)NAN)
@@ -13,6 +15,7 @@ enum {
 	COL_NAME,
 	COL_RATE,
 	COL_INTERVAL,
+	COL_SPREAD,
 	COL_RATIO,
 	COL_P50,
 	COL_P99,
@@ -29,28 +32,17 @@ struct row {
 
 struct table_mean table_mean(const double *values, size_t count)
 {
-	struct table_mean result = {.mean = UNKNOWN, .factor = UNKNOWN};
-	double sum = 0, squares = 0;
+	struct stats_logs logs = stats_logs(values, count);
+	struct stats_estimate estimate = stats_mean(&logs);
+	struct stats_interval interval = stats_interval(&estimate, STATS_ALPHA);
+	struct stats_interval spread = stats_spread(&logs);
 
-	for (size_t i = 0; i < count; i++) {
-		if (!(values[i] > 0) || !isfinite(values[i]))
-			continue;
-		sum += log(values[i]);
-		result.count++;
-	}
-	if (result.count == 0)
-		return result;
-	double mean = sum / result.count;
-	result.mean = exp(mean);
-	if (result.count < TABLE_INTERVAL_RUNS)
-		return result;
-	for (size_t i = 0; i < count; i++)
-		if (values[i] > 0 && isfinite(values[i]))
-			squares += (log(values[i]) - mean) * (log(values[i]) - mean);
-	double deviation = sqrt(squares / (result.count - 1));
-	result.factor =
-		exp(gsl_cdf_tdist_Pinv(0.975, result.count - 1) * deviation / sqrt(result.count));
-	return result;
+	return (struct table_mean){
+		.count = (unsigned int)logs.count,
+		.mean = interval.mean,
+		.factor = interval.upper / interval.mean,
+		.spread = spread.upper / spread.mean,
+	};
 }
 
 /* "1,234,567" */
@@ -90,12 +82,13 @@ static struct table_mean mean_of(const char *name, const struct run_result *runs
 	size_t used = 0;
 
 	for (size_t i = 0; values && i < count; i++)
-		if (runs[i].status == RUN_OK && strcmp(runs[i].variant, name) == 0)
+		if (runs[i].status == RUN_OK && !runs[i].canary &&
+		    strcmp(runs[i].variant, name) == 0)
 			memcpy(&values[used++], (const char *)&runs[i] + offset, sizeof(double));
 	struct table_mean mean = table_mean(values, used);
 	/* A percentile that some runs had to hide is hidden. */
 	if (mean.count < used)
-		mean.mean = mean.factor = UNKNOWN;
+		mean.mean = mean.factor = mean.spread = UNKNOWN;
 	free(values);
 	return mean;
 }
@@ -188,6 +181,9 @@ static void fill_row(struct row *row, const char *name, const struct run_result 
 		if (!isnan(rate.factor))
 			snprintf(row->cells[COL_INTERVAL], CELL_BYTES, "+-%.1f%%",
 				 (rate.factor - 1) * 100);
+		if (!isnan(rate.spread))
+			snprintf(row->cells[COL_SPREAD], CELL_BYTES, "+-%.1f%%",
+				 (rate.spread - 1) * 100);
 		if (!bound && !isnan(reference))
 			snprintf(row->cells[COL_RATIO], CELL_BYTES, "%.3f", rate.mean / reference);
 	}
@@ -215,7 +211,7 @@ static void print_rows(FILE *out, const struct row *rows, size_t count, bool int
 		char line[COLS * CELL_BYTES];
 		size_t len = 0;
 		for (int c = 0; c < COLS; c++) {
-			if (c == COL_INTERVAL && !intervals)
+			if ((c == COL_INTERVAL || c == COL_SPREAD) && !intervals)
 				continue;
 			bool left = c == COL_NAME || c == COL_FLAGS;
 			len += (size_t)snprintf(line + len, sizeof(line) - len,
@@ -246,8 +242,8 @@ static void print_notes(FILE *out, const char *name, const struct run_result *ru
 void table_print(FILE *out, const struct load_options *options, const char *const *names,
 		 size_t names_count, const struct run_result *runs, size_t runs_count)
 {
-	static const struct row head = {.cells = {"variant", "msg/s", "95%", "ratio", "p50", "p99",
-						  "p99.9", "CPU us/msg", "user", ""}};
+	static const struct row head = {.cells = {"variant", "msg/s", "95%", "spread", "ratio",
+						  "p50", "p99", "p99.9", "CPU us/msg", "user", ""}};
 	struct row *rows = calloc(names_count + 1, sizeof(*rows));
 	double reference = UNKNOWN;
 	bool intervals = false;
@@ -267,7 +263,9 @@ void table_print(FILE *out, const struct load_options *options, const char *cons
 	fprintf(out, "%u connections, %u bytes, %u in flight on each, %s window",
 		options->connections, options->size_bytes, options->depth,
 		option_duration_format(options->duration_ns, text, sizeof(text)));
-	fprintf(out, options->runs > 1 ? ", %u runs\n\n" : "\n\n", options->runs);
+	/* Those that were made: a session may stop early. */
+	uint32_t blocks = series_blocks(runs, runs_count);
+	fprintf(out, blocks > 1 ? ", %u runs\n\n" : "\n\n", blocks);
 	print_rows(out, rows, names_count + 1, intervals);
 	bool first = true;
 	for (size_t i = 0; i < runs_count; i++)

@@ -7,24 +7,25 @@
 
 #include "bench/options.h"
 #include "bench/run.h"
+#include "bench/stats.h"
 
 /*
  * Prints a line for each of `names`, in that order: geometric means over its ok runs, then below
  * the table what a reader has to know of each row (limits, unfairness, failures). From
  * TABLE_INTERVAL_RUNS ok runs on, rates carry a 95% t interval on logs.
  */
-#define TABLE_INTERVAL_RUNS 5
+#define TABLE_INTERVAL_RUNS STATS_RUNS_MIN
 
 void table_print(FILE *out, const struct load_options *options, const char *const *names,
 		 size_t names_count, const struct run_result *runs, size_t runs_count);
 
 /*
- * Geometric mean and the half width of its 95% t interval as a factor (1.02: +-2%); NAN below
- * TABLE_INTERVAL_RUNS.
+ * Geometric mean, and as factors (1.02: +-2%) the half width of its 95% t interval and the spread of
+ * single runs (+-1.96 standard deviations); NAN below TABLE_INTERVAL_RUNS.
  */
 struct table_mean {
 	unsigned int count;
-	double mean, factor;
+	double mean, factor, spread;
 };
 
 /* Values that are not positive numbers are left out. */

@@ -150,6 +150,21 @@ static int command_program(const struct variant *variant, const struct variant_s
 	return err;
 }
 
+/* PROGRAM PORT [CPUS]: a thread on each. */
+static int command_baseline(const struct variant *variant, const struct variant_setting *setting,
+			    struct words *words, char *why, size_t why_bytes)
+{
+	char cpus[CPUS_TEXT_MAX];
+
+	int err = command_program(variant, setting, words, why, why_bytes);
+	if (err || setting->cpus->count == 0)
+		return err;
+	err = words_add(words, "%s", cpus_format(setting->cpus, cpus, sizeof(cpus)));
+	if (err)
+		snprintf(why, why_bytes, "%s: %s", variant->file, strerror(-err));
+	return err;
+}
+
 static int command_python(const struct variant *variant, const struct variant_setting *setting,
 			  struct words *words, char *why, size_t why_bytes)
 {
@@ -201,6 +216,15 @@ static int command_exec(const struct variant *variant, const struct variant_sett
 
 static const struct variant variants[] = {
 	{
+		.name = "volley_uring",
+		.summary = "this engine over kernel sockets by io_uring",
+		.idle_policy = "sleep",
+		.nic = "uring",
+		.fds_base = 64,
+		.check = check_engine,
+		.command = command_engine,
+	},
+	{
 		.name = "volley_epoll",
 		.summary = "this engine over kernel sockets by epoll",
 		.idle_policy = "sleep",
@@ -215,10 +239,30 @@ static const struct variant variants[] = {
 		.idle_policy = "sleep",
 		.file = "volley-c_epoll",
 		.any_ip4 = true,
-		.fds_base = 16,
-		.threads_max = 1,
+		.fds_base = 96, /* two for each CPU */
 		.check = check_file,
-		.command = command_program,
+		.command = command_baseline,
+	},
+	{
+		.name = "c_poll",
+		.summary = "plain C: poll, one recv and one send per message",
+		.idle_policy = "sleep",
+		.file = "volley-c_poll",
+		.any_ip4 = true,
+		.fds_base = 96, /* two for each CPU */
+		.check = check_file,
+		.command = command_baseline,
+	},
+	{
+		.name = "c_thread",
+		.summary = "plain C: a thread per connection, blocking recv and send",
+		.idle_policy = "sleep",
+		.file = "volley-c_thread",
+		.any_ip4 = true,
+		.fds_base = 16,
+		.thread_per_conn = true,
+		.check = check_file,
+		.command = command_baseline,
 	},
 	{
 		.name = "asyncio_proto",

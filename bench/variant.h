@@ -29,6 +29,7 @@ struct variant {
 	bool any_ip4;             /* listens on every IPv4 address, whatever it is told */
 	unsigned int fds_base;    /* descriptors beyond one per connection, generously */
 	unsigned int threads_max; /* CPUs it can use; 0: as many as it gets */
+	bool thread_per_conn;     /* needs a thread for every connection */
 
 	/* Whether it can run here: 0, or -errno with one line in `why` that names the way out. */
 	int (*check)(const struct variant *variant, const struct variant_setting *setting,

@@ -7,7 +7,7 @@ import unittest
 import volley_cli
 from volley_cli import VolleyTest
 
-COMMANDS = ('pingpong', 'serve', 'load', 'list', 'doctor')
+COMMANDS = ('pingpong', 'ab', 'compare', 'serve', 'load', 'list', 'doctor')
 
 
 class Help(VolleyTest):
@@ -195,7 +195,8 @@ class Lists(VolleyTest):
     def test_list_names_each_row_in_its_first_column(self):
         done = self.expect(0, 'list')
         names = [line.split()[0] for line in done.out.splitlines()]
-        self.assertEqual(sorted(names), ['asyncio_proto', 'c_epoll', 'uvloop_proto', 'volley_epoll'])
+        self.assertEqual(sorted(names), ['asyncio_proto', 'c_epoll', 'c_poll', 'c_thread', 'uvloop_proto',
+                          'volley_epoll', 'volley_uring'])
         states = {line.split()[0]: line.split()[1] for line in done.out.splitlines()}
         self.assertEqual(states['c_epoll'], 'available')
         self.assertEqual(states['volley_epoll'], 'available')

@@ -177,7 +177,7 @@ class Unavailable(VolleyTest):
                            self.json, preexec_fn=limit)
         done = self.finish(child)
         self.assertEqual(done.code, 3, done)
-        for part in ('the limit is 1000', 'c_epoll needs 5016 for 5000 connections',
+        for part in ('the limit is 1000', 'c_epoll needs 5096 for 5000 connections',
                      'prlimit --pid $$ --nofile=5128:5128', '--connections 872 or fewer'):
             self.assertIn(part, done.err)
         _, runs, _ = self.read()

@@ -2,6 +2,7 @@
 #include "tests/contract/peer.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +79,27 @@ static pid_t start_clients(const struct world *w)
 	_exit(0);
 }
 
+/* The claims about accepting are void where an accepted socket takes no descriptor. */
+static bool accepts_take_descriptors(void)
+{
+	char name[16];
+	unsigned count;
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(harness_nic(), ":"), harness_nic());
+	const struct vly_nic_feature *features = vly_nic_features(name, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(features[i].name, "direct") && features[i].used)
+			return false;
+	return true;
+}
+
+#define need_descriptors()                                                                         \
+	do {                                                                                       \
+		if (!accepts_take_descriptors())                                                   \
+			cr_skip_test("%s accepts without descriptors", harness_nic());             \
+	} while (0)
+
 Test(files, that_run_out_stop_accepting_until_some_come_home)
 {
 	struct world w;
@@ -86,6 +108,7 @@ Test(files, that_run_out_stop_accepting_until_some_come_home)
 	int status;
 
 	need_kernel_sockets();
+	need_descriptors();
 	peer_world(&w);
 	w.on_event = echo_all;
 	pid = start_clients(&w);
@@ -108,6 +131,7 @@ Test(files, freed_by_others_let_waiting_clients_in_without_a_close_of_ours)
 	int client, stolen[2];
 
 	need_kernel_sockets();
+	need_descriptors();
 	peer_world(&w);
 	client = peer_connect(&w);
 	old = spare_files(2);

@@ -74,8 +74,8 @@ static void crowd_open(struct world *w, struct crowd *crowd, unsigned pings, uin
 	world_config(&crowd->config, 2);
 	crowd->config.conns_max = PINGS + 10;
 	crowd->config.events_max = events_max;
-	crowd->config.burst_max = 4;
-	crowd->config.burst_bytes = 8192;
+	crowd->config.burst_max = 8;
+	crowd->config.burst_bytes = 5000; /* no multiple of a buffer */
 	crowd->config.rx_buf_bytes = 2048;
 	crowd->config.rx_bufs = 512;
 	crowd->config.tx_bufs = 2 * PINGS + 256;
@@ -203,8 +203,8 @@ Test(fairness, bulk_senders_share_alike)
 	uint64_t least = 0, most = 0;
 
 	world_config(&crowd.config, 2);
-	crowd.config.burst_max = 4;
-	crowd.config.burst_bytes = 8192;
+	crowd.config.burst_max = 3;
+	crowd.config.burst_bytes = 1 << 20;
 	crowd.config.rx_buf_bytes = 2048;
 	crowd.config.tx_budget = 64 << 10;
 	world_open_config(&w, &crowd.config);

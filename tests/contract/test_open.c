@@ -188,6 +188,36 @@ Test(open, is_the_last_event_of_its_connection_in_the_batch)
 	world_close(&w);
 }
 
+static void greet_and_leave(struct world *w, unsigned core, struct vly_event *event)
+{
+	if (core != SERVER || event->kind != VLY_OPEN)
+		return;
+	check_eq(vly_send(w->core[core], event->conn, "welcome", 7), 0);
+	check_eq(vly_shutdown(w->core[core], event->conn), 0);
+}
+
+Test(open, is_the_last_event_of_a_connection_that_is_greeted_at_once_too)
+{
+	struct world w;
+	vly_conn client;
+
+	world_open(&w);
+	world_listen(&w, SERVER, NULL, NULL);
+	w.on_event = greet_and_leave;
+	for (int i = 0; i < 20; i++) {
+		w.accepted = 0;
+		check_eq(vly_connect(w.core[CLIENT], &w.addr, NULL, NULL, &client), 0);
+		check_eq(vly_flush(w.core[CLIENT]), 0);
+		/* The greeting is there before the client has seen its OPEN. */
+		for (int j = 0; j < 1000 && !w.accepted; j++)
+			world_poll(&w, SERVER, MSEC / 10);
+		world_poll(&w, SERVER, 0);
+		pump_until(&w, seen(&w, client, VLY_EOF));
+		cr_assert(got_text(&w, client, "welcome"));
+	}
+	world_close(&w);
+}
+
 Test(open, sends_before_open_are_enotconn)
 {
 	struct world w;

@@ -268,6 +268,30 @@ Test(owned, comes_back_with_an_error_when_the_close_times_out)
 	free(loan);
 }
 
+Test(owned, more_of_them_than_a_batch_holds_all_come_before_closed)
+{
+	struct world w;
+	struct vly_config config;
+	struct link link;
+
+	world_config(&config, 2);
+	config.events_max = 16;
+	world_open_config(&w, &config);
+	world_listen(&w, SERVER, NULL, NULL);
+	for (int i = 0; i < 2; i++) {
+		link = world_link(&w);
+		for (int j = 0; j < 100; j++)
+			check_eq(vly_send_owned(w.core[CLIENT], link.client, "x", 1, NULL), 0);
+		check_eq(vly_abort(w.core[i ? SERVER : CLIENT], i ? link.server : link.client), 0);
+		if (i)
+			world_poll(&w, SERVER, 0);
+		/* tracks_event() refuses a SENT after CLOSED */
+		pump_until(&w, seen(&w, link.client, VLY_CLOSED));
+		check_eq(seen(&w, link.client, VLY_SENT), 100);
+	}
+	world_close(&w);
+}
+
 Test(owned, pieces_beyond_tx_refs_are_eagain_and_drained_follows)
 {
 	struct world w;

@@ -310,6 +310,48 @@ Test(send, drained_means_that_half_the_budget_is_free)
 	world_close(&w);
 }
 
+/* Reads a little in each round: one DATA event. */
+static void sip(struct world *w, unsigned core, struct vly_event *event)
+{
+	if (core == SERVER && event->kind == VLY_DATA)
+		check_eq(vly_pause(w->core[core], event->conn), 0);
+}
+
+Test(send, drained_comes_when_half_the_budget_is_free_and_not_before)
+{
+	const uint64_t budget = 1 << 20;
+	struct world w;
+	struct vly_config config;
+	struct link link;
+	uint64_t total, queued = 0, halved = 0;
+	unsigned drained, steps = 0;
+
+	world_config(&config, 2);
+	config.tx_budget = (uint32_t)budget;
+	config.tx_bufs = 4096;
+	config.burst_max = 1;
+	world_open_config(&w, &config);
+	world_listen(&w, SERVER, NULL, NULL);
+	link = world_link(&w);
+	w.tracks.keep_data = false;
+	total = fill_whole_path(&w, link);
+	drained = seen(&w, link.client, VLY_DRAINED);
+	w.on_event = sip;
+	while (seen(&w, link.client, VLY_DRAINED) == drained) {
+		check_eq(vly_resume(w.core[SERVER], link.server), 0);
+		world_round(&w);
+		queued = total - world_stats(&w, CLIENT).tx_bytes;
+		/* A poll that sees it reports it, or the next one. */
+		halved += queued <= budget / 2;
+		check_at_most(halved, 3);
+		steps += queued > budget / 2;
+	}
+	check_at_most(queued, budget / 2);
+	/* It did not all leave at once: the claim was put to the test. */
+	check_at_least(steps, 2);
+	world_close(&w);
+}
+
 Test(send, blocked_by_a_receiver_that_stopped_goes_on_when_it_reads)
 {
 	struct world w;

@@ -107,3 +107,21 @@ Test(options, times_are_written_as_people_read_them)
 	cr_assert_str_eq(option_duration_format(125 * S, text, sizeof(text)), "2 min 5 s");
 	cr_assert_str_eq(option_duration_format(7500 * S, text, sizeof(text)), "2 h 5 min");
 }
+
+Test(options, limits_are_percentages_that_matter)
+{
+	static const char *const bad[] = {"5",   "1%",  "1.9%", "1001%", "%",    "",
+					  "-5%", "5%%", "5 %",  "nan%",  "1e3%", ".5%"};
+	double value = 0;
+
+	cr_assert_eq(option_percent("5%", &value, why, sizeof(why)), 0);
+	cr_assert_float_eq(value, 0.05, 1e-15);
+	cr_assert_eq(option_percent("2%", &value, why, sizeof(why)), 0);
+	cr_assert_eq(option_percent("2.5%", &value, why, sizeof(why)), 0);
+	cr_assert_eq(option_percent("1000%", &value, why, sizeof(why)), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		cr_assert_eq(option_percent(bad[i], &value, why, sizeof(why)), -EINVAL, "%s",
+			     bad[i]);
+		cr_assert_not_null(strstr(why, "1000%"), "%s", why);
+	}
+}

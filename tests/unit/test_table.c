@@ -39,6 +39,9 @@ Test(table, interval_is_students_on_logarithms_from_five_runs_on)
 	cr_assert(near(mean.mean, exp((log(100) + log(110) + log(90) + log(120) + log(105)) / 5)));
 	cr_assert(near(mean.factor, 1.1424798386317632), "%.17g", mean.factor);
 	cr_assert(isnan(table_mean(values, 4).factor));
+	/* exp(1.96 * s), wider than the interval of the mean */
+	cr_assert(mean.spread > mean.factor);
+	cr_assert(isnan(table_mean(values, 4).spread));
 }
 
 Test(table, what_was_not_measured_is_left_out)

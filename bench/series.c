@@ -1,0 +1,92 @@
+/* series.c - one figure of one row over its runs, as statistics want it */
+#include "bench/series.h"
+
+#include <math.h>
+#include <string.h>
+
+#define UNKNOWN ((double)NAN)
+
+static const struct {
+	const char *name;
+	size_t offset;
+	bool more_is_better;
+} metrics[METRICS] = {
+	[METRIC_CPU] = {"CPU per message", offsetof(struct run_result, server_cpu_us_per_msg),
+			false},
+	[METRIC_CPU_SCALED] = {"CPU per message at nominal clock",
+			       offsetof(struct run_result, server_cpu_us_per_msg_scaled), false},
+	[METRIC_RATE] = {"rate", offsetof(struct run_result, rate_msg_per_s), true},
+};
+
+const char *metric_name(enum metric metric)
+{
+	return metrics[metric].name;
+}
+
+bool metric_more_is_better(enum metric metric)
+{
+	return metrics[metric].more_is_better;
+}
+
+static double value_of(const struct run_result *run, enum metric metric)
+{
+	double value;
+
+	memcpy(&value, (const char *)run + metrics[metric].offset, sizeof(value));
+	return value;
+}
+
+static bool belongs(const struct run_result *run, const char *row)
+{
+	return run->status == RUN_OK && (!row || strcmp(run->variant, row) == 0);
+}
+
+void series_by_block(const struct run_result *runs, size_t count, const char *row,
+		     enum metric metric, double *values, uint32_t blocks)
+{
+	for (uint32_t i = 0; i < blocks; i++)
+		values[i] = UNKNOWN;
+	for (size_t i = 0; i < count; i++)
+		if (belongs(&runs[i], row) && !runs[i].canary && runs[i].run >= 1 &&
+		    runs[i].run <= blocks)
+			values[runs[i].run - 1] = value_of(&runs[i], metric);
+}
+
+size_t series_all(const struct run_result *runs, size_t count, const char *row, enum metric metric,
+		  bool canaries, double *values)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (belongs(&runs[i], row) && (canaries || !runs[i].canary))
+			values[used++] = value_of(&runs[i], metric);
+	return used;
+}
+
+uint32_t series_blocks(const struct run_result *runs, size_t count)
+{
+	uint32_t blocks = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (runs[i].run > blocks)
+			blocks = runs[i].run;
+	return blocks;
+}
+
+bool series_limited(const struct run_result *runs, size_t count, const char *row,
+		    const char *limited)
+{
+	for (size_t i = 0; i < count; i++)
+		if (belongs(&runs[i], row) && runs[i].limited &&
+		    strcmp(runs[i].limited, limited) == 0)
+			return true;
+	return false;
+}
+
+bool series_rates_count(const struct run_result *runs, size_t count, const char *base,
+			const char *tested)
+{
+	return !series_limited(runs, count, NULL, "client") &&
+	       !series_limited(runs, count, base, "both") &&
+	       !series_limited(runs, count, tested, "both");
+}
