@@ -7,9 +7,11 @@
 
 #include "base/log.h"
 #include "nic/epoll/epoll.h"
+#include "nic/uring/uring.h"
 
 /* Best first: "auto" takes the first kernel-socket nic that the machine allows. */
 static const struct vly_nic_ops *const built[] = {
+	&vly_uring_ops,
 	&vly_epoll_ops,
 };
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "nic/epoll/calls.h"
 #include "nic/epoll/private.h"
+#include "nic/socket.h"
 
 /*
  * One wait takes no more: at 10,000 connections a batch of 512 costs some 5% more CPU per message
@@ -190,6 +191,16 @@ static int epoll_watch(struct vly_nic *nic, struct vly_conn_head *head, int fd, 
 	 * epoll(7) are the same.
 	 */
 	return epoll_register(epoll_of(nic), conn, (uint16_t)poll_events);
+}
+
+static int epoll_name_of(struct vly_nic *nic, struct vly_conn_head *head, struct vly_addr *local,
+			 struct vly_addr *peer)
+{
+	(void)nic;
+	*local = *peer = (struct vly_addr){0};
+	if (head->type != VLY_WATCH)
+		vly_socket_name(conn_of(head)->fd, local, head->type == VLY_STREAM ? peer : NULL);
+	return 0;
 }
 
 static void epoll_abort(struct vly_nic *nic, struct vly_conn_head *head, int status)

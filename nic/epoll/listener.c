@@ -2,99 +2,37 @@
 #include "nic/epoll/private.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "nic/addr.h"
-
-static void path_text(const struct vly_addr *addr, char *path)
-{
-	for (unsigned i = 0; i < addr->path_len; i++)
-		path[i] = addr->path[i];
-	path[addr->path_len] = '\0';
-}
-
-/* A path that refuses connections is a server's that is gone: it may be replaced. */
-static bool path_is_stale(const struct vly_addr *addr)
-{
-	struct sockaddr_storage storage;
-	socklen_t len = vly_addr_to_sockaddr(addr, &storage);
-	struct stat status;
-	char path[sizeof(addr->path) + 1];
-
-	path_text(addr, path);
-	if (lstat(path, &status) || !S_ISSOCK(status.st_mode))
-		return false; /* somebody's file */
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return false;
-	bool stale = connect(fd, (struct sockaddr *)&storage, len) && errno == ECONNREFUSED;
-
-	close(fd);
-	return stale;
-}
-
-static int bind_listener(int fd, const struct vly_addr *addr, bool reuse_port)
-{
-	char path[sizeof(addr->path) + 1];
-	int on = 1;
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	int error = epoll_bind(fd, addr, reuse_port);
-
-	if (error != -EADDRINUSE || addr->family != VLY_UNIX || !addr->path[0] ||
-	    !path_is_stale(addr))
-		return error;
-	path_text(addr, path);
-	unlink(path);
-	return epoll_bind(fd, addr, reuse_port);
-}
+#include "nic/socket.h"
 
 int epoll_listen(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *addr,
 		 const struct vly_listen_opts *opts)
 {
 	struct epoll_conn *conn = conn_of(head);
-	int fd = epoll_socket(addr, SOCK_STREAM);
+	int fd = vly_socket_listen(addr, opts, SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return fd;
 	conn->fd = fd;
 	if (addr->family == VLY_UNIX)
 		head->flags |= VLY_F_LOCAL;
-	int error = bind_listener(fd, addr, opts->reuse_port);
+	int error = epoll_register(epoll_of(nic), conn, EPOLLIN | EPOLLET);
 
-	if (!error && addr->family == VLY_UNIX && addr->path[0] && opts->unix_mode) {
-		char path[sizeof(addr->path) + 1];
-
-		path_text(addr, path);
-		error = chmod(path, (mode_t)opts->unix_mode) ? -errno : 0;
-	}
-	if (!error)
-		error = listen(fd, opts->backlog) ? -errno : 0;
-	if (!error)
-		error = epoll_register(epoll_of(nic), conn, EPOLLIN | EPOLLET);
-	if (error)
+	if (error) {
+		vly_socket_unlink(fd);
 		close(fd);
+	}
 	return error;
 }
 
 void epoll_unlisten(struct vly_nic *nic, struct vly_conn_head *head)
 {
 	struct epoll_conn *conn = conn_of(head);
-	struct vly_addr local, peer;
 
 	vly_wheel_cancel(&nic->env->wheel, &head->alarm.node);
-	epoll_name_of(nic, head, &local, &peer);
-	if (local.family == VLY_UNIX && local.path_len && local.path[0]) {
-		char path[sizeof(local.path) + 1];
-
-		path_text(&local, path);
-		unlink(path);
-	}
+	vly_socket_unlink(conn->fd);
 	epoll_unqueue(epoll_of(nic), conn);
 	close(conn->fd);
 	conn->fd = -1;

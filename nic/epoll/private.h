@@ -113,12 +113,6 @@ int epoll_listen(struct vly_nic *nic, struct vly_conn_head *head, const struct v
 void epoll_unlisten(struct vly_nic *nic, struct vly_conn_head *head);
 enum turn epoll_listener_turn(struct epoll_nic *epoll, struct epoll_conn *conn);
 
-/* socket.c: what several kinds of socket need. A descriptor or -errno. */
-int epoll_socket(const struct vly_addr *addr, int type);
-int epoll_bind(int fd, const struct vly_addr *addr, bool reuse_port);
-int epoll_name_of(struct vly_nic *nic, struct vly_conn_head *head, struct vly_addr *local,
-		  struct vly_addr *peer);
-
 /* udp.c */
 int epoll_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *addr);
 enum turn epoll_udp_turn(struct epoll_nic *epoll, struct epoll_conn *conn);

@@ -2,7 +2,6 @@
 #include "nic/epoll/private.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -10,6 +9,7 @@
 
 #include "nic/addr.h"
 #include "nic/epoll/calls.h"
+#include "nic/socket.h"
 
 #define STREAM_EDGES (EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET)
 #define SEND_PIECES 64
@@ -67,27 +67,17 @@ int epoll_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 {
 	struct epoll_nic *epoll = epoll_of(nic);
 	struct epoll_conn *conn = conn_of(head);
-	int on = 1;
 	int error = 0;
 
-	conn->fd = epoll_socket(to, SOCK_STREAM);
+	conn->fd = vly_socket_open(to, SOCK_STREAM, SOCK_NONBLOCK);
 	if (conn->fd < 0)
 		return conn->fd;
 	if (to->family == VLY_UNIX)
 		head->flags |= VLY_F_LOCAL;
 	if (to->family == VLY_UNIX)
 		conn->ready |= READY_PIECES;
-	if (from) {
-		/*
-		 * The port is chosen when the destination is known: 28,000 per destination instead
-		 * of 28,000 in all.
-		 */
-		if (from->family != VLY_UNIX && from->port == 0)
-			setsockopt(conn->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-		else if (from->family != VLY_UNIX)
-			setsockopt(conn->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		error = epoll_bind(conn->fd, from, false);
-	}
+	if (from)
+		error = vly_socket_bind_from(conn->fd, from);
 	if (!error) {
 		error = start_connect(epoll, conn, to);
 		if (error == -EAGAIN && to->family == VLY_UNIX &&

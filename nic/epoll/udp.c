@@ -8,15 +8,17 @@
 
 #include "nic/addr.h"
 #include "nic/epoll/calls.h"
+#include "nic/socket.h"
 
 int epoll_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *addr)
 {
 	struct epoll_conn *conn = conn_of(head);
 
-	conn->fd = addr->family == VLY_UNIX ? -EAFNOSUPPORT : epoll_socket(addr, SOCK_DGRAM);
+	conn->fd = addr->family == VLY_UNIX ? -EAFNOSUPPORT
+					    : vly_socket_open(addr, SOCK_DGRAM, SOCK_NONBLOCK);
 	if (conn->fd < 0)
 		return conn->fd;
-	int error = epoll_bind(conn->fd, addr, nic->env->config->cores > 1);
+	int error = vly_socket_bind(conn->fd, addr, nic->env->config->cores > 1);
 
 	if (!error)
 		error = epoll_register(epoll_of(nic), conn, EPOLLIN | EPOLLOUT | EPOLLET);

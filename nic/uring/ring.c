@@ -44,6 +44,7 @@ static void find_parts(struct uring_ring *ring, const struct io_uring_params *pa
 	ring->sq_kflags = (unsigned *)(void *)(rings + sq->flags);
 	ring->cq_khead = (unsigned *)(void *)(rings + cq->head);
 	ring->cq_ktail = (unsigned *)(void *)(rings + cq->tail);
+	ring->cq_kflags = (unsigned *)(void *)(rings + cq->flags);
 	ring->cqes = (struct io_uring_cqe *)(void *)(rings + cq->cqes);
 	ring->sqes = sqes;
 	ring->sq_entries = params->sq_entries;
@@ -192,20 +193,25 @@ int uring_ring_submit(struct uring_ring *ring)
 
 int uring_ring_enter(struct uring_ring *ring, const struct uring_wait *wait)
 {
-	struct __kernel_timespec ts = {.tv_sec = wait->timeout_ns / 1000000000,
-				       .tv_nsec = wait->timeout_ns % 1000000000};
-	struct vly_uring_wait_arg arg = {.ts = wait->timeout_ns < 0 ? 0 : (uint64_t)(uintptr_t)&ts};
 	uint32_t flags = IORING_ENTER_GETEVENTS | ring->wait_flags;
+	int64_t timeout_ns = wait->timeout_ns;
+	struct vly_uring_wait_arg arg = {.min_wait_usec = wait->min_wait_us};
+	struct __kernel_timespec ts;
 
-	if (!wait->count || (wait->timeout_ns < 0 && !wait->min_wait_us))
+	if (!wait->count || (timeout_ns < 0 && !wait->min_wait_us))
 		return enter(ring, wait->count, flags, NULL);
-	if (wait->min_wait_us && ring->min_wait) {
-		/* Without an end to the wait the kernel takes the minimum for the end. */
-		if (wait->timeout_ns < 0) {
-			ts = (struct __kernel_timespec){.tv_sec = 3600};
-			arg.ts = (uint64_t)(uintptr_t)&ts;
-		}
-		arg.min_wait_usec = wait->min_wait_us;
+	if (wait->min_wait_us && !ring->min_wait) {
+		/* Without the kernel's help the wait ends there, whether anything has come or not. */
+		int64_t min_wait_ns = (int64_t)wait->min_wait_us * 1000;
+
+		arg.min_wait_usec = 0;
+		timeout_ns = timeout_ns < 0 ? min_wait_ns : VLY_MIN(timeout_ns, min_wait_ns);
 	}
+	/* Without an end to the wait the kernel would take the minimum for the end. */
+	if (timeout_ns < 0)
+		timeout_ns = 3600000000000;
+	ts = (struct __kernel_timespec){.tv_sec = timeout_ns / 1000000000,
+					.tv_nsec = timeout_ns % 1000000000};
+	arg.ts = (uint64_t)(uintptr_t)&ts;
 	return enter(ring, wait->count, flags, &arg);
 }

@@ -20,7 +20,7 @@ struct uring_ring_opts {
 /* Owned by one thread, which alone enters. */
 struct uring_ring {
 	unsigned *sq_khead, *sq_ktail, *sq_kflags;
-	unsigned *cq_khead, *cq_ktail;
+	unsigned *cq_khead, *cq_ktail, *cq_kflags;
 	struct io_uring_sqe *sqes;
 	struct io_uring_cqe *cqes;
 	uint32_t sq_mask, sq_entries;

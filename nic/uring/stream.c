@@ -1,0 +1,80 @@
+/* stream.c - stream connections: opening, and whatever their state asks for next */
+#include <errno.h>
+#include <unistd.h>
+
+#include "nic/addr.h"
+#include "nic/socket.h"
+#include "nic/uring/private.h"
+
+int uring_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *to,
+		  const struct vly_addr *from)
+{
+	struct uring_nic *uring = uring_of(nic);
+	struct uring_conn *conn = conn_of(head);
+	int error = 0;
+
+	/* Blocking: the ring never waits in a call, and on others it would not wait at all. */
+	conn->file = vly_socket_open(to, SOCK_STREAM, 0);
+	if (conn->file < 0)
+		return conn->file;
+	if (to->family == VLY_UNIX)
+		head->flags |= VLY_F_LOCAL;
+	if (from)
+		error = vly_socket_bind_from(conn->file, from);
+	struct sockaddr_storage *name = error ? NULL : uring_scratch(uring, sizeof(*name));
+	struct io_uring_sqe *sqe =
+		name ? uring_conn_sqe(uring, conn, IORING_OP_CONNECT, OP_CONNECT) : NULL;
+
+	if (!sqe) {
+		close(conn->file);
+		return error ? error : -EAGAIN;
+	}
+	sqe->off = vly_addr_to_sockaddr(to, name);
+	sqe->addr = (uint64_t)(uintptr_t)name;
+	conn->ops |= 1u << OP_CONNECT;
+	return 0;
+}
+
+void uring_connected(struct uring_nic *uring, struct uring_conn *conn, int result)
+{
+	struct vly_env *env = uring->nic.env;
+
+	conn->ops &= (uint16_t) ~(1u << OP_CONNECT);
+	if (conn->marks & MARK_ENDING) {
+		uring_end_step(uring, conn);
+		return;
+	}
+	if (result < 0) {
+		uring_let_go(uring, conn, result);
+		return;
+	}
+	conn->head.state = VLY_OPENED;
+	vly_count(&env->stats->connected, 1);
+	vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_OPEN);
+	/* Input goes into the next batch: OPEN is its connection's last event in this one. */
+	conn->share_seq = env->batch.seq;
+	uring_recv_step(uring, conn);
+}
+
+void uring_stream_step(struct uring_nic *uring, struct uring_conn *conn)
+{
+	if (vly_unlikely(conn->marks & MARK_ENDING)) {
+		uring_end_step(uring, conn);
+		return;
+	}
+	if (vly_unlikely(conn->head.state == VLY_CONNECTING))
+		return;
+	if (uring_send_step(uring, conn))
+		uring_recv_step(uring, conn);
+}
+
+void uring_stream_turn(struct uring_nic *uring, struct uring_conn *conn)
+{
+	bool quiet = conn->marks & MARK_QUIET;
+
+	if (conn->head.state == VLY_OPENED && !(conn->head.flags & VLY_F_PAUSED))
+		uring_show_aside(uring, conn);
+	uring_stream_step(uring, conn);
+	if (quiet && !(conn->marks & MARK_ENDING))
+		uring_guard(uring, conn);
+}
