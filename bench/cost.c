@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/sysfile.h"
+
 /* One line of /proc/PID/stat, as far as it is used. */
 struct process {
 	pid_t pid, parent;
@@ -356,6 +358,40 @@ static int cpu_add(const char *text, int cpu, struct cost_cpus *sample)
 	return 0;
 }
 
+/* The thread named ksoftirqd/CPU, or 0. They live as long as the machine: looked up once. */
+static pid_t ksoftirqd_of(int cpu)
+{
+	static pid_t known[COST_KSOFTIRQD_CPUS];
+	char name[32], path[300], comm[32];
+
+	if (cpu < 0 || cpu >= COST_KSOFTIRQD_CPUS)
+		return 0;
+	DIR *proc = known[cpu] ? NULL : opendir("/proc");
+
+	snprintf(name, sizeof(name), "ksoftirqd/%d", cpu);
+	for (struct dirent *entry; proc && !known[cpu] && (entry = readdir(proc));) {
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (sysfile_read(path, comm, sizeof(comm)) > 0 && strcmp(comm, name) == 0)
+			known[cpu] = (pid_t)strtol(entry->d_name, NULL, 10);
+	}
+	if (proc)
+		closedir(proc);
+	return known[cpu];
+}
+
+/* Its run time; 0 where it cannot be seen, in a container for example. */
+static uint64_t ksoftirqd_ns(int cpu)
+{
+	char path[64];
+	uint64_t run_ns = 0;
+	pid_t pid = ksoftirqd_of(cpu);
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)pid);
+	return pid && sysfile_u64(path, &run_ns) == 0 ? run_ns : 0;
+}
+
 int cost_cpus_sample(const int *cpus, unsigned count, struct cost_cpus *sample)
 {
 	char *text;
@@ -367,8 +403,10 @@ int cost_cpus_sample(const int *cpus, unsigned count, struct cost_cpus *sample)
 	err = stat_read(&text);
 	if (!text)
 		return err ? err : -EIO;
-	for (unsigned i = 0; i < count && !err; i++)
+	for (unsigned i = 0; i < count && !err; i++) {
 		err = cpu_add(text, cpus[i], sample);
+		sample->ksoftirqd_ns += ksoftirqd_ns(cpus[i]);
+	}
 	free(text);
 	return err;
 }
@@ -384,5 +422,6 @@ struct cost_cpus cost_cpus_between(const struct cost_cpus *before, const struct 
 		.softirq_ns = grown(before->softirq_ns, after->softirq_ns),
 		.idle_ns = grown(before->idle_ns, after->idle_ns),
 		.steal_ns = grown(before->steal_ns, after->steal_ns),
+		.ksoftirqd_ns = grown(before->ksoftirqd_ns, after->ksoftirqd_ns),
 	};
 }

@@ -351,6 +351,17 @@ static void take_cpus(struct run_result *r, const struct server *server)
 	r->steal_share = (double)spent.steal_ns / all;
 }
 
+/* The kernel's helpers on the server's CPUs work for what the server has sent. */
+static void bill_softirqs(const struct server *server, struct cost *spent)
+{
+	if (!server->before.cpus_known || !server->after.cpus_known)
+		return;
+	struct cost_cpus cpus = cost_cpus_between(&server->before.cpus, &server->after.cpus);
+
+	spent->run_ns += cpus.ksoftirqd_ns;
+	spent->system_ns += cpus.ksoftirqd_ns;
+}
+
 static void take_cost(struct live *live)
 {
 	struct run_result *r = live->result;
@@ -362,6 +373,7 @@ static void take_cost(struct live *live)
 	struct cost spent = cost_between(&server->before.cost, &server->after.cost);
 	if (spent.stamp_ns == 0)
 		return;
+	bill_softirqs(server, &spent);
 	r->server_busy_share =
 		(double)spent.run_ns / (double)spent.stamp_ns / (double)server_lanes(live->spec);
 	if (r->server_busy_share > 1)

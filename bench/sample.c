@@ -29,10 +29,11 @@ static json_t *cost_to_json(const struct cost *cost)
 
 static json_t *cpus_to_json(const struct cost_cpus *cpus)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "stamp_ns", (json_int_t)cpus->stamp_ns,
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "stamp_ns", (json_int_t)cpus->stamp_ns,
 			 "busy_ns", (json_int_t)cpus->busy_ns, "idle_ns", (json_int_t)cpus->idle_ns,
 			 "softirq_ns", (json_int_t)cpus->softirq_ns, "steal_ns",
-			 (json_int_t)cpus->steal_ns);
+			 (json_int_t)cpus->steal_ns, "ksoftirqd_ns",
+			 (json_int_t)cpus->ksoftirqd_ns);
 }
 
 json_t *sample_to_json(const struct sample *sample, const char *id)
@@ -75,5 +76,6 @@ void sample_from_json(const json_t *message, struct sample *sample)
 		.idle_ns = count_of(cpus, "idle_ns"),
 		.softirq_ns = count_of(cpus, "softirq_ns"),
 		.steal_ns = count_of(cpus, "steal_ns"),
+		.ksoftirqd_ns = count_of(cpus, "ksoftirqd_ns"),
 	};
 }

@@ -1,6 +1,7 @@
 /* test_cost.c - run time of threads, dead threads, children and dead children; time of CPUs */
 #include "bench/cost.h"
 
+#include <stdio.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -239,4 +240,26 @@ Test(cost, cpu_that_is_not_there_is_refused)
 
 	cr_assert_eq(cost_cpus_sample(&cpu, 1, &sample), -EINVAL);
 	cr_assert_eq(cost_cpus_sample(&cpu, 0, &sample), -EINVAL);
+}
+
+/* A server that sends in large batches leaves much of its packets' way to this thread. */
+Test(cost, run_time_of_ksoftirqd_is_that_of_the_thread_of_that_name)
+{
+	char command[] = "cat /proc/$(pgrep -x ksoftirqd/0)/schedstat 2>/dev/null";
+	struct cost_cpus before, after;
+	unsigned long long run_ns;
+	int cpu = 0;
+	FILE *pipe;
+	int got;
+
+	cr_assert_eq(cost_cpus_sample(&cpu, 1, &before), 0);
+	pipe = popen(command, "r");
+	got = fscanf(pipe, "%llu", &run_ns);
+	pclose(pipe);
+	if (got != 1)
+		cr_skip_test("no ksoftirqd/0 to be seen here");
+	cr_assert_eq(cost_cpus_sample(&cpu, 1, &after), 0);
+	cr_assert(before.ksoftirqd_ns > 0);
+	cr_assert(before.ksoftirqd_ns <= run_ns);
+	cr_assert(run_ns <= after.ksoftirqd_ns);
 }
