@@ -4,6 +4,12 @@
 
 #include "tests/contract/harness.h"
 
+/*
+ * A blocking socket connected to an IPv4 address, or -1. For forked children, too: it makes no
+ * assertion, since Criterion's would speak for the parent.
+ */
+int peer_dial(const struct vly_addr *to);
+
 /* A socket without O_NONBLOCK that is connected to w->addr (IPv4); the engine need not poll. */
 int peer_connect(const struct world *w);
 

@@ -67,7 +67,7 @@ static pid_t start_clients(const struct world *w)
 	if (pid)
 		return pid;
 	for (int i = 0; i < CLIENTS; i++) {
-		fds[i] = peer_connect(w);
+		fds[i] = peer_dial(&w->addr);
 		if (write(fds[i], "hello", 5) != 5)
 			_exit(1);
 	}

@@ -258,7 +258,8 @@ static pid_t crowd(const struct world *w, int count)
 	if (pid)
 		return pid;
 	for (int i = 0; i < count; i++)
-		(void)!write(peer_connect(w), "request", 7);
+		if (write(peer_dial(&w->addr), "request", 7) != 7)
+			_exit(1);
 	for (;;)
 		pause();
 }

@@ -203,7 +203,9 @@ Test(fairness, bulk_senders_share_alike)
 	uint64_t least = 0, most = 0;
 
 	world_config(&crowd.config, 2);
-	crowd.config.burst_max = 3;
+	/* Their shares together are more than a batch. */
+	crowd.config.events_max = 16;
+	crowd.config.burst_max = 5;
 	crowd.config.burst_bytes = 1 << 20;
 	crowd.config.rx_buf_bytes = 2048;
 	crowd.config.tx_budget = 64 << 10;

@@ -151,6 +151,24 @@ Test(mail, beyond_the_ring_is_eagain_and_one_drained_names_the_core)
 	world_close(&w);
 }
 
+Test(mail, refused_once_fails_until_its_drained)
+{
+	struct world w;
+
+	open_cores(&w, 2, 8, 56);
+	while (!vly_mail(w.core[0], 1, "x", 1))
+		;
+	/* The receiver makes room, but the sender has not been told. */
+	while (w.tracks.count[VLY_MAIL] < 8)
+		world_poll(&w, 1, 0);
+	world_poll(&w, 1, 0);
+	check_eq(vly_mail(w.core[0], 1, "y", 1), -EAGAIN);
+	world_poll(&w, 0, 0);
+	check_eq(w.tracks.count[VLY_DRAINED], 1);
+	check_eq(vly_mail(w.core[0], 1, "y", 1), 0);
+	world_close(&w);
+}
+
 /* Numbers received so far, by receiver and sender. */
 static void in_order(struct world *w, unsigned core, struct vly_event *event)
 {

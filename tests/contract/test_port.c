@@ -219,9 +219,39 @@ Test(port, close_of_null_and_with_messages_waiting_is_allowed)
 	check_eq(vly_port_send(w.core[0], vly_port_index(port), "lost", 4), 0);
 	vly_port_close(port);
 	/* The next one in its place sees nothing of it. */
+	world_round(&w);
 	port = open_port(&w);
 	check_eq(vly_port_take(port, &(const void *){NULL}), -EAGAIN);
 	vly_port_close(port);
+	world_close(&w);
+}
+
+Test(port, that_was_full_leaves_nothing_to_the_next_in_its_place)
+{
+	struct world w;
+	struct vly_config config;
+	struct vly_port *port;
+	const void *data;
+
+	world_config(&config, 1);
+	config.ports_max = 1;
+	config.mail_slots = 8;
+	world_open_config(&w, &config);
+	for (int i = 0; i < 10; i++) {
+		world_round(&w);
+		port = open_port(&w);
+		/* What is full is the last one's. */
+		for (int j = 0; j < 8; j++)
+			check_eq(vly_port_send(w.core[0], 0, "x", 1), 0);
+		check_eq(vly_port_send(w.core[0], 0, "x", 1), -EAGAIN);
+		for (int j = 0; j < 8; j++)
+			check_eq(vly_port_post(port, "x", 1), 0);
+		check_eq(vly_port_post(port, "x", 1), -EAGAIN);
+		check_at_least(vly_port_take(port, &data), 0);
+		vly_port_close(port);
+	}
+	world_quiet(&w);
+	check_eq(w.tracks.count[VLY_DRAINED], 0);
 	world_close(&w);
 }
 

@@ -319,7 +319,8 @@ static void sip(struct world *w, unsigned core, struct vly_event *event)
 
 Test(send, drained_comes_when_half_the_budget_is_free_and_not_before)
 {
-	const uint64_t budget = 1 << 20;
+	/* More than the sockets take in one go. */
+	const uint64_t budget = 8 << 20;
 	struct world w;
 	struct vly_config config;
 	struct link link;
@@ -328,7 +329,8 @@ Test(send, drained_comes_when_half_the_budget_is_free_and_not_before)
 
 	world_config(&config, 2);
 	config.tx_budget = (uint32_t)budget;
-	config.tx_bufs = 4096;
+	config.tx_buf_bytes = 16384;
+	config.tx_bufs = 1100;
 	config.burst_max = 1;
 	world_open_config(&w, &config);
 	world_listen(&w, SERVER, NULL, NULL);

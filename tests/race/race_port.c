@@ -103,7 +103,7 @@ int main(void)
 
 	alarm(100);
 	vly_config_init(&config);
-	config.nic = "epoll";
+	config.nic = getenv("VOLLEY_TEST_NIC") ? getenv("VOLLEY_TEST_NIC") : "epoll";
 	config.idle = VLY_IDLE_SLEEP;
 	config.conns_max = 16;
 	config.mail_slots = 16;

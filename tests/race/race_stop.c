@@ -10,7 +10,7 @@
 #include "volley/volley.h"
 
 #define CORES 2
-#define ROUNDS 100
+#define ROUNDS 50
 #define WAKES 50
 
 struct shared {
@@ -155,7 +155,7 @@ int main(void)
 	alarm(100);
 	vly_config_init(&config);
 	config.cores = CORES;
-	config.nic = "epoll";
+	config.nic = getenv("VOLLEY_TEST_NIC") ? getenv("VOLLEY_TEST_NIC") : "epoll";
 	config.allow_overlap = true;
 	config.idle = VLY_IDLE_SLEEP;
 	config.conns_max = 16;
