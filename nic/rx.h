@@ -11,6 +11,9 @@
  * A lent buffer carries one reference of the nic's, dropped when the batch that shows its bytes is over. Further references
  * are pins: vly_hold's (counted in buf->mark) and queued sends'. Pins may take all buffers but `reserve`, so that a slow
  * consumer never starves reception.
+ *
+ * A nic that receives by calls fills `current`. One that keeps its buffers in the kernel's hands has no current one, and counts
+ * all that it holds and nobody had pinned before this batch in lent_count: to the bound they are as good as home.
  */
 /* Room in front of a datagram for its sender's address; the data begins on a cache line. */
 #define VLY_RX_HEAD_BYTES 128u
@@ -20,7 +23,7 @@ struct vly_rx {
 	struct vly_buf *current; /* the lent buffer being filled */
 	uint32_t current_used;   /* bytes of it handed out */
 	struct vly_buf *lent;    /* all lent buffers of this batch but `current`, linked by next */
-	uint32_t lent_count;     /* `current` included */
+	uint32_t lent_count;     /* `current`, or those in the kernel's hands, included */
 	uint32_t lent_pins;      /* lent buffers pinned in this batch (an upper bound) */
 	uint32_t reserve;
 };

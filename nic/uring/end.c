@@ -7,7 +7,7 @@
 
 /* Those that may wait for something outside; the others end by themselves. */
 #define WAITING                                                                                    \
-	(1u << OP_RECV | 1u << OP_SEND | 1u << OP_SEND_ZC | 1u << OP_CONNECT | 1u << OP_WATCH |     \
+	(1u << OP_RECV | 1u << OP_SEND | 1u << OP_SEND_ZC | 1u << OP_CONNECT | 1u << OP_WATCH |    \
 	 1u << OP_GUARD | 1u << OP_DGRAM)
 
 /* How long a closing core waits for the kernel to give back its records. */
@@ -122,5 +122,6 @@ void uring_settle(struct vly_nic *nic)
 	}
 	uring_push(nic);
 	if (uring->ending_count)
-		vly_log(VLY_LOG_ERROR, "uring: the kernel keeps %u connections", uring->ending_count);
+		vly_log(VLY_LOG_ERROR, "uring: the kernel keeps %u connections",
+			uring->ending_count);
 }

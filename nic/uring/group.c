@@ -20,7 +20,8 @@ static uint32_t power_of_two(uint32_t n)
 /* How many chunks a buffer is cut into. */
 static uint32_t chunks_of(const struct uring_group_opts *opts)
 {
-	uint32_t chunks = opts->buf_bytes / VLY_ALIGN_UP(opts->chunk_bytes, (uint32_t)VLY_CACHE_LINE);
+	uint32_t chunks =
+		opts->buf_bytes / VLY_ALIGN_UP(opts->chunk_bytes, (uint32_t)VLY_CACHE_LINE);
 
 	chunks = VLY_MIN(VLY_MAX(chunks, 1u), CHUNKS_MAX);
 	/* Rather all buffers in few pieces than some of them in many. */
@@ -58,8 +59,8 @@ size_t uring_group_bytes(const struct uring_group_opts *opts)
 	return ring_bytes(opts) + places_bytes(opts);
 }
 
-int uring_group_open(struct uring_group *group, const struct uring_group_opts *opts, struct vly_rx *rx,
-		     struct vly_region *region, const struct uring_ring *ring)
+int uring_group_open(struct uring_group *group, const struct uring_group_opts *opts,
+		     struct vly_rx *rx, struct vly_region *region, const struct uring_ring *ring)
 {
 	*group = (struct uring_group){.rx = rx,
 				      .id = opts->id,
@@ -95,7 +96,8 @@ void uring_group_close(struct uring_group *group)
 }
 
 /* The last field of entry 0 is the ring's tail: only these three are written. */
-static void set_entry(struct uring_group *group, uint32_t at, uint8_t *data, uint32_t len, uint32_t id)
+static void set_entry(struct uring_group *group, uint32_t at, uint8_t *data, uint32_t len,
+		      uint32_t id)
 {
 	struct io_uring_buf *entry = &group->ring->bufs[at & (group->entries - 1)];
 
@@ -162,7 +164,8 @@ static void renew_first(struct uring_group *group)
 		vly_buf_put(place->buf);
 		place->buf = other;
 	}
-	set_entry(group, group->head, place->buf->data, place->buf->cap, group->head & (group->entries - 1));
+	set_entry(group, group->head, place->buf->data, place->buf->cap,
+		  group->head & (group->entries - 1));
 	group->used = 0;
 }
 

@@ -33,10 +33,10 @@ struct uring_group {
 	uint32_t chunk_bytes;       /* 0: whole */
 	uint32_t chunks;            /* of a buffer */
 	uint32_t buffers;           /* here now */
-	uint32_t stuck;             /* cut: buffers that somebody held when a chunk of theirs was to return */
-	uint32_t used;              /* whole: bytes of the first entry that are taken */
-	uint32_t head;              /* whole: the first entry, running */
-	uint16_t tail;              /* entries ever given, running */
+	uint32_t stuck; /* cut: buffers that somebody held when a chunk of theirs was to return */
+	uint32_t used;  /* whole: bytes of the first entry that are taken */
+	uint32_t head;  /* whole: the first entry, running */
+	uint16_t tail;  /* entries ever given, running */
 	uint16_t id;
 	uint32_t free_entries; /* in the kernel's hands, not used up */
 };
@@ -68,8 +68,8 @@ struct uring_span {
 size_t uring_group_bytes(const struct uring_group_opts *opts);
 
 /* Takes its tables and registers the ring, which stays empty. 0 or -errno. */
-int uring_group_open(struct uring_group *group, const struct uring_group_opts *opts, struct vly_rx *rx,
-		     struct vly_region *region, const struct uring_ring *ring);
+int uring_group_open(struct uring_group *group, const struct uring_group_opts *opts,
+		     struct vly_rx *rx, struct vly_region *region, const struct uring_ring *ring);
 
 /* Everything goes back to the pool; the kernel must have nothing to receive any more. */
 void uring_group_close(struct uring_group *group);

@@ -15,7 +15,8 @@ static uint32_t slots_free(const struct uring_nic *uring)
 	uint32_t claimed = uring->singles + uring->orphans_count;
 
 	if (uring->direct)
-		slots = VLY_MIN(slots, uring->fixed_max - VLY_MIN(uring->fixed_count, uring->fixed_max));
+		slots = VLY_MIN(slots,
+				uring->fixed_max - VLY_MIN(uring->fixed_count, uring->fixed_max));
 	return slots - VLY_MIN(claimed, slots);
 }
 
@@ -133,7 +134,8 @@ static void admit(struct uring_nic *uring, struct uring_conn *listener, int32_t 
 		conn->marks |= MARK_FIXED;
 	vly_count(&env->stats->accepted, 1);
 	vly_batch_add_conn(&env->batch, &env->conns, head, VLY_OPEN)->flags = VLY_ACCEPTED;
-	conn->share_seq = env->batch.seq; /* OPEN is the last event of its connection in this batch */
+	conn->share_seq =
+		env->batch.seq; /* OPEN is the last event of its connection in this batch */
 	uring_recv_step(uring, conn);
 }
 
@@ -183,7 +185,8 @@ static struct uring_conn *find_listener(struct uring_nic *uring, vly_conn handle
 {
 	struct vly_conn_head *head = vly_conn_find(&uring->nic.env->conns, handle);
 
-	return head && head->type == VLY_LISTENER && head->state == VLY_OPENED ? conn_of(head) : NULL;
+	return head && head->type == VLY_LISTENER && head->state == VLY_OPENED ? conn_of(head)
+									       : NULL;
 }
 
 void uring_accepted(struct uring_nic *uring, const struct io_uring_cqe *cqe)

@@ -9,7 +9,8 @@
 static int borrow_fd(struct uring_nic *uring, struct uring_conn *conn)
 {
 	struct uring_wait wait = {.count = 0};
-	struct io_uring_sqe *sqe = uring_conn_sqe(uring, conn, VLY_IORING_OP_FIXED_FD_INSTALL, OP_NAME);
+	struct io_uring_sqe *sqe =
+		uring_conn_sqe(uring, conn, VLY_IORING_OP_FIXED_FD_INSTALL, OP_NAME);
 
 	uring->named_fd = -EAGAIN;
 	if (sqe)

@@ -51,8 +51,8 @@ enum uring_mark {
 	MARK_COPIED = 1 << 10,    /* zero-copy was copied on the way: not again */
 	MARK_MULTI = 1 << 11,     /* a listener whose accept goes on by itself */
 	MARK_WATCHED = 1 << 12,   /* in the list of watched descriptors */
-	MARK_QUIET = 1 << 13,     /* reads no more: guard it against unseen errors at its next turn */
-	MARK_RESET = 1 << 14,     /* with ENDING: by a reset */
+	MARK_QUIET = 1 << 13, /* reads no more: guard it against unseen errors at its next turn */
+	MARK_RESET = 1 << 14, /* with ENDING: by a reset */
 };
 
 #define MARK_LISTED (MARK_READY | MARK_STARVED | MARK_BLOCKED | MARK_WATCHED)
@@ -63,20 +63,20 @@ struct uring_conn {
 	uint16_t ops;     /* 1 << enum uring_op: awaited */
 	uint16_t marks;   /* enum uring_mark */
 	uint32_t sending; /* bytes of the send in flight */
-	uint32_t kept;    /* bytes sent whose memory the kernel still reads: the front of the queue */
+	uint32_t kept; /* bytes sent whose memory the kernel still reads: the front of the queue */
 
-	uint32_t share_seq;               /* the batch that the next two are of */
-	uint32_t share_events;            /* left of this batch's share */
+	uint32_t share_seq;    /* the batch that the next two are of */
+	uint32_t share_events; /* left of this batch's share */
 	uint32_t share_bytes;
-	uint32_t aside_head, aside_tail;  /* slices received and not shown yet: index + 1, or 0 */
-	uint32_t prev, next;              /* slots: neighbours in its list */
-	int32_t status;                   /* ENDING, FAIL_NEXT: why */
-	uint16_t notices;                 /* zero-copy sends whose memory is not free yet */
-	uint16_t dgrams;                  /* in flight */
-	uint32_t dgrams_done;             /* bit n: the n-th of them is done, an earlier one is not */
-	uint32_t poll_events;             /* of a watched descriptor */
-	uint32_t dgram_first;             /* place of the first in flight */
-	uint32_t quiet_next;              /* slot: the next quiet send in flight */
+	uint32_t aside_head, aside_tail; /* slices received and not shown yet: index + 1, or 0 */
+	uint32_t prev, next;             /* slots: neighbours in its list */
+	int32_t status;                  /* ENDING, FAIL_NEXT: why */
+	uint16_t notices;                /* zero-copy sends whose memory is not free yet */
+	uint16_t dgrams;                 /* in flight */
+	uint32_t dgrams_done; /* bit n: the n-th of them is done, an earlier one is not */
+	uint32_t poll_events; /* of a watched descriptor */
+	uint32_t dgram_first; /* place of the first in flight */
+	uint32_t quiet_next;  /* slot: the next quiet send in flight */
 	uint32_t spare[3];
 };
 
@@ -115,22 +115,22 @@ struct uring_nic {
 	struct vly_slab slices;
 	uint32_t *shown; /* tokens of the current batch */
 	uint32_t shown_count;
-	uint32_t shown_seq;     /* the batch that they are of */
-	uint32_t shown_aside;   /* slices of the current batch */
+	uint32_t shown_seq;              /* the batch that they are of */
+	uint32_t shown_aside;            /* slices of the current batch */
 	uint32_t quiet_head, quiet_tail; /* slots: quiet sends in the order of submission */
 	uint32_t quiet_count;
-	uint32_t quiet_taken;   /* of them, taken by the kernel */
-	uint32_t scan;          /* completions below were looked at for what cannot wait */
+	uint32_t quiet_taken; /* of them, taken by the kernel */
+	uint32_t scan;        /* completions below were looked at for what cannot wait */
 	uint32_t fixed_count, fixed_max;
-	uint32_t singles;       /* accepts in flight that end with one connection */
-	uint32_t multi_floor;   /* fewer slots free: accept singly */
+	uint32_t singles;     /* accepts in flight that end with one connection */
+	uint32_t multi_floor; /* fewer slots free: accept singly */
 	uint32_t udp_count;
 	uint32_t ending_count;
 	uint32_t orphans_count;
-	uint32_t zc_floor;      /* bytes from which on a send is not copied; UINT32_MAX: never */
-	int named_fd;           /* answer of OP_NAME */
+	uint32_t zc_floor;       /* bytes from which on a send is not copied; UINT32_MAX: never */
+	int named_fd;            /* answer of OP_NAME */
 	int embed_fd, signal_fd; /* for another event loop; -1: not asked for */
-	bool no_files;          /* the blocked wait for a descriptor, not for a slot */
+	bool no_files;           /* the blocked wait for a descriptor, not for a slot */
 	bool closing;
 	bool timer_covered;
 	bool direct, quiet_sends;
@@ -138,14 +138,17 @@ struct uring_nic {
 	struct orphan orphans[ORPHANS_MAX];
 	struct sockaddr unspec; /* connecting to it resets */
 	struct msghdr dgram_shape;
-	uint8_t scratch[SCRATCH_BYTES] __attribute__((aligned(16))); /* what entries not submitted yet point to */
+	uint8_t scratch[SCRATCH_BYTES]
+		__attribute__((aligned(16))); /* what entries not submitted yet point to */
 };
 
 /* Where a datagram's bytes lie in its chunk: the kernel's header and the sender's name in front, vly_addr takes their place. */
 #define DGRAM_NAME_BYTES 112u
 #define DGRAM_HEAD_BYTES 128u
-static_assert(DGRAM_HEAD_BYTES == sizeof(struct io_uring_recvmsg_out) + DGRAM_NAME_BYTES, "the kernel's layout");
-static_assert(DGRAM_HEAD_BYTES >= sizeof(struct vly_addr), "the sender's address lies just before the data");
+static_assert(DGRAM_HEAD_BYTES == sizeof(struct io_uring_recvmsg_out) + DGRAM_NAME_BYTES,
+	      "the kernel's layout");
+static_assert(DGRAM_HEAD_BYTES >= sizeof(struct vly_addr),
+	      "the sender's address lies just before the data");
 
 #define TOKEN_DGRAM (1u << 31)
 
@@ -164,7 +167,8 @@ static inline struct uring_conn *conn_at(const struct uring_nic *uring, uint32_t
 	return conn_of(vly_conn_at(&uring->nic.env->conns, slot));
 }
 
-static inline uint64_t user_data_of(const struct uring_nic *uring, const struct uring_conn *conn, unsigned op)
+static inline uint64_t user_data_of(const struct uring_nic *uring, const struct uring_conn *conn,
+				    unsigned op)
 {
 	const uint64_t handle = (1ull << (VLY_SLOT_BITS + VLY_GENERATION_BITS)) - 1;
 
@@ -195,14 +199,16 @@ static inline uint32_t unsent(const struct uring_conn *conn)
 
 /* list.c */
 void uring_list_init(struct conn_list *list);
-void uring_list_push(struct uring_nic *uring, struct conn_list *list, struct uring_conn *conn, uint16_t mark);
+void uring_list_push(struct uring_nic *uring, struct conn_list *list, struct uring_conn *conn,
+		     uint16_t mark);
 void uring_list_remove(struct uring_nic *uring, struct uring_conn *conn);
 /* To be looked at in the next poll. */
 void uring_ready(struct uring_nic *uring, struct uring_conn *conn);
 
 /* submit.c: entries. All return NULL when the kernel takes none at the moment; the caller tries again in the next poll. */
 struct io_uring_sqe *uring_sqe(struct uring_nic *uring);
-struct io_uring_sqe *uring_conn_sqe(struct uring_nic *uring, struct uring_conn *conn, unsigned opcode, unsigned op);
+struct io_uring_sqe *uring_conn_sqe(struct uring_nic *uring, struct uring_conn *conn,
+				    unsigned opcode, unsigned op);
 void *uring_scratch(struct uring_nic *uring, uint32_t bytes);
 /* Hands over what is filled; no answer is looked at. */
 void uring_submit(struct uring_nic *uring);
@@ -244,8 +250,10 @@ void uring_installed(struct uring_nic *uring, struct uring_conn *conn, int resul
 /* receive.c */
 void uring_guard(struct uring_nic *uring, struct uring_conn *conn);
 void uring_recv_step(struct uring_nic *uring, struct uring_conn *conn);
-void uring_received(struct uring_nic *uring, struct uring_conn *conn, const struct io_uring_cqe *cqe);
-void uring_guarded(struct uring_nic *uring, struct uring_conn *conn, const struct io_uring_cqe *cqe);
+void uring_received(struct uring_nic *uring, struct uring_conn *conn,
+		    const struct io_uring_cqe *cqe);
+void uring_guarded(struct uring_nic *uring, struct uring_conn *conn,
+		   const struct io_uring_cqe *cqe);
 /* Shows what was set aside, as far as the connection's share and the batch allow. */
 void uring_show_aside(struct uring_nic *uring, struct uring_conn *conn);
 void uring_drop_aside(struct uring_nic *uring, struct uring_conn *conn);
@@ -253,7 +261,8 @@ void uring_drop_aside(struct uring_nic *uring, struct uring_conn *conn);
 void uring_recycle(struct uring_nic *uring);
 void uring_feed_starved(struct uring_nic *uring);
 /* Of UDP: shows a datagram, or sets it aside. */
-void uring_bring_dgram(struct uring_nic *uring, struct uring_conn *conn, const struct uring_span *span);
+void uring_bring_dgram(struct uring_nic *uring, struct uring_conn *conn,
+		       const struct uring_span *span);
 bool uring_has_aside(const struct uring_conn *conn);
 void uring_give(struct uring_nic *uring, uint32_t token);
 /* What a batch shows of `span`. */
@@ -283,13 +292,15 @@ void uring_accept_step(struct uring_nic *uring, struct uring_conn *conn);
 /* udp.c */
 int uring_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *addr);
 void uring_udp_step(struct uring_nic *uring, struct uring_conn *conn);
-void uring_dgram_received(struct uring_nic *uring, struct uring_conn *conn, const struct io_uring_cqe *cqe);
+void uring_dgram_received(struct uring_nic *uring, struct uring_conn *conn,
+			  const struct io_uring_cqe *cqe);
 void uring_dgram_sent(struct uring_nic *uring, struct uring_conn *conn, unsigned place, int result);
 
 /* watch.c */
 int uring_watch(struct vly_nic *nic, struct vly_conn_head *head, int fd, short poll_events);
 void uring_watch_step(struct uring_nic *uring, struct uring_conn *conn);
-void uring_watched(struct uring_nic *uring, struct uring_conn *conn, const struct io_uring_cqe *cqe);
+void uring_watched(struct uring_nic *uring, struct uring_conn *conn,
+		   const struct io_uring_cqe *cqe);
 /* Each write to the core's own descriptor ends a wait. */
 bool uring_watch_wake(struct uring_nic *uring);
 

@@ -18,21 +18,39 @@
 #define SQ_ENTRIES 8u
 #define CQ_ENTRIES 16u
 #define PAGE 4096u
-#define FDS_NEEDED 10 /* open at once during the trials, and some more */
+#define FDS_NEEDED 10         /* open at once during the trials, and some more */
 #define PATIENCE_NS 100000000 /* what should come at once may take this long on a loaded machine */
 
 static struct vly_nic_feature features[URING_FEATURES] = {
-	[URING_NO_MMAP] = {"no_mmap", "6.5", "rings in the core's own (huge) pages"},
-	[URING_NO_SQARRAY] = {"no_sqarray", "6.6", "no index array beside the submission entries"},
-	[URING_DIRECT] = {"direct", "6.8",
-			  "accepted sockets without descriptors; else plain ones are used"},
-	[URING_INCREMENTAL] = {"incremental", "6.12",
-			       "one receive buffer serves many messages; else it is cut up"},
-	[URING_QUIET_SEND] = {"quiet_send", "6.1", "half the completions: a finished send posts none"},
-	[URING_SEND_ZC] = {"send_zc", "6.2", "large sends without a copy, where the network allows"},
-	[URING_MIN_WAIT] = {"min_wait", "6.12", "a busy core that runs dry enters once less"},
-	[URING_NO_IOWAIT] = {"no_iowait", "6.15", "waiting is not shown as 100% iowait"},
-	[URING_NAPI] = {"napi", "6.9", "uring:napi=US polls the network card while waiting"},
+	[URING_NO_MMAP] = {.name = "no_mmap",
+			   .kernel = "6.5",
+			   .worth = "rings in the core's own (huge) pages"},
+	[URING_NO_SQARRAY] = {.name = "no_sqarray",
+			      .kernel = "6.6",
+			      .worth = "no index array beside the submission entries"},
+	[URING_DIRECT] = {.name = "direct",
+			  .kernel = "6.8",
+			  .worth =
+				  "accepted sockets without descriptors; else plain ones are used"},
+	[URING_INCREMENTAL] = {.name = "incremental",
+			       .kernel = "6.12",
+			       .worth =
+				       "one receive buffer serves many messages; else it is cut up"},
+	[URING_QUIET_SEND] = {.name = "quiet_send",
+			      .kernel = "6.1",
+			      .worth = "half the completions: a finished send posts none"},
+	[URING_SEND_ZC] = {.name = "send_zc",
+			   .kernel = "6.2",
+			   .worth = "large sends without a copy, where the network allows"},
+	[URING_MIN_WAIT] = {.name = "min_wait",
+			    .kernel = "6.12",
+			    .worth = "a busy core that runs dry enters once less"},
+	[URING_NO_IOWAIT] = {.name = "no_iowait",
+			     .kernel = "6.15",
+			     .worth = "waiting is not shown as 100% iowait"},
+	[URING_NAPI] = {.name = "napi",
+			.kernel = "6.9",
+			.worth = "uring:napi=US polls the network card while waiting"},
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -85,8 +103,8 @@ static bool none_waits(struct uring_ring *ring)
 
 static void *map_pages(size_t bytes)
 {
-	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-			 -1, 0);
+	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	return map == MAP_FAILED ? NULL : map;
 }
@@ -220,7 +238,8 @@ static void fill_recv(struct uring_ring *ring, int fd, bool multishot, uint64_t 
 	sqe->user_data = user_data;
 }
 
-static bool got_four(struct uring_ring *ring, uint64_t user_data, const char *text, const uint8_t *at)
+static bool got_four(struct uring_ring *ring, uint64_t user_data, const char *text,
+		     const uint8_t *at)
 {
 	struct io_uring_cqe cqe;
 
@@ -285,7 +304,8 @@ static bool try_incremental(void)
 static bool try_send_zc(struct uring_ring *ring)
 {
 	static const char text[8] = "volley";
-	struct sockaddr_in self = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in self = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(self);
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct io_uring_cqe sent, freed;
@@ -449,9 +469,10 @@ static void explain(char *why, size_t why_bytes)
 	switch (base_error) {
 	case -EPERM:
 		if (read_sysctl()) {
-			snprintf(sysctl, sizeof(sysctl),
-				 ": kernel.io_uring_disabled is %d; sysctl kernel.io_uring_disabled=0",
-				 read_sysctl());
+			snprintf(
+				sysctl, sizeof(sysctl),
+				": kernel.io_uring_disabled is %d; sysctl kernel.io_uring_disabled=0",
+				read_sysctl());
 			mend = sysctl;
 			break;
 		}

@@ -31,7 +31,8 @@ bool uring_has_aside(const struct uring_conn *conn)
 }
 
 /* Indexes are kept plus one: a record starts as zeros. The caller has seen that a slice is home. */
-static void set_aside(struct uring_nic *uring, struct uring_conn *conn, const struct uring_span *span)
+static void set_aside(struct uring_nic *uring, struct uring_conn *conn,
+		      const struct uring_span *span)
 {
 	if (conn->aside_tail) {
 		struct uring_slice *last = slice_at(uring, conn->aside_tail - 1);
@@ -152,13 +153,15 @@ static void show_part(struct uring_nic *uring, struct uring_conn *conn, struct u
 	span->len -= part.len;
 }
 
-static void show_dgram(struct uring_nic *uring, struct uring_conn *conn, const struct uring_span *span)
+static void show_dgram(struct uring_nic *uring, struct uring_conn *conn,
+		       const struct uring_span *span)
 {
 	uring_show(uring, conn, VLY_DGRAM, span);
 	conn->share_events--;
 }
 
-void uring_bring_dgram(struct uring_nic *uring, struct uring_conn *conn, const struct uring_span *span)
+void uring_bring_dgram(struct uring_nic *uring, struct uring_conn *conn,
+		       const struct uring_span *span)
 {
 	begin_share(uring, conn);
 	if (vly_likely(!uring_has_aside(conn) && conn->share_events &&
@@ -265,7 +268,8 @@ void uring_guard(struct uring_nic *uring, struct uring_conn *conn)
 
 	if (!sqe)
 		return;
-	sqe->len = IORING_POLL_ADD_MULTI; /* at each change: the end of input alone must not end it */
+	sqe->len =
+		IORING_POLL_ADD_MULTI; /* at each change: the end of input alone must not end it */
 	conn->ops |= 1u << OP_GUARD;
 }
 
@@ -282,7 +286,8 @@ void uring_guarded(struct uring_nic *uring, struct uring_conn *conn, const struc
 	}
 	if (cqe->res < 0 || !(cqe->res & POLLERR) || conn->ops & 1u << OP_RECV)
 		return;
-	if (conn->marks & MARK_FIXED || getsockopt(conn->file, SOL_SOCKET, SO_ERROR, &error, &len) || !error)
+	if (conn->marks & MARK_FIXED ||
+	    getsockopt(conn->file, SOL_SOCKET, SO_ERROR, &error, &len) || !error)
 		error = ECONNRESET;
 	uring_let_go(uring, conn, -error);
 }
@@ -336,7 +341,8 @@ static void bring(struct uring_nic *uring, struct uring_conn *conn, struct uring
 		return;
 	}
 	begin_share(uring, conn);
-	if (vly_likely(!uring_has_aside(conn) && share_left(conn) && !(conn->head.flags & VLY_F_PAUSED))) {
+	if (vly_likely(!uring_has_aside(conn) && share_left(conn) &&
+		       !(conn->head.flags & VLY_F_PAUSED))) {
 		show_part(uring, conn, span);
 		if (vly_likely(!span->len))
 			return;
@@ -378,7 +384,8 @@ static bool is_failure(int result)
 	return result != -ENOBUFS && result != -ECANCELED && result != -EINTR && result != -EAGAIN;
 }
 
-void uring_received(struct uring_nic *uring, struct uring_conn *conn, const struct io_uring_cqe *cqe)
+void uring_received(struct uring_nic *uring, struct uring_conn *conn,
+		    const struct io_uring_cqe *cqe)
 {
 	int result = cqe->res;
 
@@ -403,7 +410,8 @@ void uring_received(struct uring_nic *uring, struct uring_conn *conn, const stru
 		return;
 	}
 	/* The flood is over when a single receive has left nothing behind. */
-	if (conn->marks & MARK_FLOOD && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) && !uring_has_aside(conn))
+	if (conn->marks & MARK_FLOOD && !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) &&
+	    !uring_has_aside(conn))
 		conn->marks &= (uint16_t)~MARK_FLOOD;
 	if (result == 0 || (result < 0 && is_failure(result))) {
 		ended(uring, conn, result);

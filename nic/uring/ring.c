@@ -32,8 +32,8 @@ size_t uring_ring_bytes(uint32_t sq_entries, uint32_t cq_entries)
 }
 
 /* The kernel's heads and tails are not in the ring's own order: it tells where they lie. */
-static void find_parts(struct uring_ring *ring, const struct io_uring_params *params, uint8_t *rings,
-		       void *sqes)
+static void find_parts(struct uring_ring *ring, const struct io_uring_params *params,
+		       uint8_t *rings, void *sqes)
 {
 	const struct io_sqring_offsets *sq = &params->sq_off;
 	const struct io_cqring_offsets *cq = &params->cq_off;
@@ -98,8 +98,8 @@ static int try_setup(struct uring_ring *ring, const struct uring_ring_opts *opts
 	ring->fd = io_uring_setup(opts->sq_entries, &params);
 	if (ring->fd < 0)
 		return ring->fd;
-	if (!(params.features & IORING_FEAT_SINGLE_MMAP) || !(params.features & IORING_FEAT_NODROP) ||
-	    !(params.features & IORING_FEAT_EXT_ARG))
+	if (!(params.features & IORING_FEAT_SINGLE_MMAP) ||
+	    !(params.features & IORING_FEAT_NODROP) || !(params.features & IORING_FEAT_EXT_ARG))
 		return -ENOTSUP;
 	if (!(flags & IORING_SETUP_NO_MMAP))
 		return map_parts(ring, &params);

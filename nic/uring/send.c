@@ -19,13 +19,14 @@ static void gather(const struct uring_conn *conn, struct part *part)
 {
 	uint32_t skip = conn->kept;
 
-	for (struct vly_buf *buf = conn->head.tx_head; buf && part->count < SEND_PIECES; buf = buf->next) {
+	for (struct vly_buf *buf = conn->head.tx_head; buf && part->count < SEND_PIECES;
+	     buf = buf->next) {
 		if (skip >= buf->len) {
 			skip -= buf->len;
 			continue;
 		}
-		part->pieces[part->count++] = (struct iovec){.iov_base = buf->data + skip,
-							     .iov_len = buf->len - skip};
+		part->pieces[part->count++] =
+			(struct iovec){.iov_base = buf->data + skip, .iov_len = buf->len - skip};
 		part->bytes += buf->len - skip;
 		skip = 0;
 	}
@@ -39,7 +40,8 @@ static bool fill_pieces(struct uring_nic *uring, const struct uring_conn *conn, 
 
 	for (struct vly_buf *buf = conn->head.tx_head; buf && pieces < SEND_PIECES; buf = buf->next)
 		pieces++;
-	*message = uring_scratch(uring, (uint32_t)(sizeof(**message) + pieces * sizeof(struct iovec)));
+	*message =
+		uring_scratch(uring, (uint32_t)(sizeof(**message) + pieces * sizeof(struct iovec)));
 	if (!*message)
 		return false;
 	part->pieces = (struct iovec *)(void *)(*message + 1);
@@ -125,8 +127,7 @@ void uring_installed(struct uring_nic *uring, struct uring_conn *conn, int resul
 		close(result);
 	} else {
 		/* No descriptor to be had: the slow way needs none. */
-		struct io_uring_sqe *sqe =
-			uring_conn_sqe(uring, conn, IORING_OP_SHUTDOWN, OP_NONE);
+		struct io_uring_sqe *sqe = uring_conn_sqe(uring, conn, IORING_OP_SHUTDOWN, OP_NONE);
 
 		if (sqe)
 			sqe->len = SHUT_WR;
@@ -145,6 +146,9 @@ static bool finish_sending(struct uring_nic *uring, struct uring_conn *conn)
 	struct vly_conn_head *head = &conn->head;
 
 	if (head->state == VLY_CLOSING && head->flags & VLY_F_EOF) {
+		if (vly_unlikely(__atomic_load_n(uring->nic.env->forks, __ATOMIC_RELAXED)) &&
+		    !(conn->marks & MARK_FIXED) && !(head->flags & VLY_F_FIN_SENT))
+			shutdown(conn->file, SHUT_WR); /* a child may keep the socket open */
 		uring_let_go(uring, conn, 0); /* nothing is unread, so this is a FIN, too */
 		return false;
 	}

@@ -22,8 +22,8 @@ int uring_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 	if (from)
 		error = vly_socket_bind_from(conn->file, from);
 	struct sockaddr_storage *name = error ? NULL : uring_scratch(uring, sizeof(*name));
-	struct io_uring_sqe *sqe =
-		name ? uring_conn_sqe(uring, conn, IORING_OP_CONNECT, OP_CONNECT) : NULL;
+	struct io_uring_sqe *sqe = name ? uring_conn_sqe(uring, conn, IORING_OP_CONNECT, OP_CONNECT)
+					: NULL;
 
 	if (!sqe) {
 		close(conn->file);

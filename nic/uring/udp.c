@@ -13,7 +13,8 @@ int uring_udp_open(struct vly_nic *nic, struct vly_conn_head *head, const struct
 	struct uring_nic *uring = uring_of(nic);
 	struct uring_conn *conn = conn_of(head);
 
-	conn->file = addr->family == VLY_UNIX ? -EAFNOSUPPORT : vly_socket_open(addr, SOCK_DGRAM, 0);
+	conn->file = addr->family == VLY_UNIX ? -EAFNOSUPPORT
+					      : vly_socket_open(addr, SOCK_DGRAM, 0);
 	if (conn->file < 0)
 		return conn->file;
 	int error = vly_socket_bind(conn->file, addr, nic->env->config->cores > 1);
@@ -47,9 +48,9 @@ static bool send_dgram(struct uring_nic *uring, struct uring_conn *conn, struct 
 	uint32_t pieces = buf->mark;
 	unsigned place = (conn->dgram_first + conn->dgrams) % DGRAMS_IN_FLIGHT;
 	struct vly_addr addr;
-	struct msghdr *message = uring_scratch(
-		uring, (uint32_t)(sizeof(*message) + sizeof(struct sockaddr_storage) +
-				  pieces * sizeof(struct iovec)));
+	struct msghdr *message =
+		uring_scratch(uring, (uint32_t)(sizeof(*message) + sizeof(struct sockaddr_storage) +
+						pieces * sizeof(struct iovec)));
 
 	if (!message)
 		return false;
@@ -100,9 +101,10 @@ void uring_dgram_sent(struct uring_nic *uring, struct uring_conn *conn, unsigned
 
 static void arm(struct uring_nic *uring, struct uring_conn *conn)
 {
-	struct io_uring_sqe *sqe = uring->dgrams.free_entries
-					   ? uring_conn_sqe(uring, conn, IORING_OP_RECVMSG, OP_DGRAM)
-					   : NULL;
+	struct io_uring_sqe *sqe =
+		uring->dgrams.free_entries
+			? uring_conn_sqe(uring, conn, IORING_OP_RECVMSG, OP_DGRAM)
+			: NULL;
 
 	if (!sqe) {
 		uring_ready(uring, conn); /* the batch that shows the buffers gives them back */
@@ -178,7 +180,8 @@ static void bring(struct uring_nic *uring, struct uring_conn *conn, struct uring
 	uring_bring_dgram(uring, conn, span);
 }
 
-void uring_dgram_received(struct uring_nic *uring, struct uring_conn *conn, const struct io_uring_cqe *cqe)
+void uring_dgram_received(struct uring_nic *uring, struct uring_conn *conn,
+			  const struct io_uring_cqe *cqe)
 {
 	if (cqe->flags & IORING_CQE_F_BUFFER) {
 		struct uring_span span;

@@ -44,14 +44,16 @@ static int read_choice(const struct vly_nic_spec *spec, struct choice *choice, c
 	int error = vly_spec_known(spec, known, why, why_bytes);
 
 	if (!error)
-		error = vly_spec_number(spec, "sq", SQ_ENTRIES_MAX, 0, &choice->sq_entries, why, why_bytes);
+		error = vly_spec_number(spec, "sq", SQ_ENTRIES_MAX, 0, &choice->sq_entries, why,
+					why_bytes);
 	if (!error)
-		error = vly_spec_number(spec, "cq", CQ_ENTRIES_MAX, 0, &choice->cq_entries, why, why_bytes);
+		error = vly_spec_number(spec, "cq", CQ_ENTRIES_MAX, 0, &choice->cq_entries, why,
+					why_bytes);
 	if (!error)
 		error = vly_spec_number(spec, "napi", 1000000, 0, &choice->napi_us, why, why_bytes);
 	if (!error)
-		error = vly_spec_number(spec, "zc", UINT32_MAX, ZC_FLOOR_BYTES, &choice->zc_bytes, why,
-					why_bytes);
+		error = vly_spec_number(spec, "zc", UINT32_MAX, ZC_FLOOR_BYTES, &choice->zc_bytes,
+					why, why_bytes);
 	return error;
 }
 
@@ -63,7 +65,8 @@ static int uring_check(const struct vly_nic_spec *spec, char *why, size_t why_by
 	if (!error)
 		error = uring_probe(why, why_bytes);
 	if (!error && choice.napi_us && !uring_has(URING_NAPI)) {
-		snprintf(why, why_bytes, "napi=: this kernel cannot poll network cards; it takes 6.9");
+		snprintf(why, why_bytes,
+			 "napi=: this kernel cannot poll network cards; it takes 6.9");
 		return -ENOTSUP;
 	}
 	return error;
@@ -78,7 +81,8 @@ struct sizes {
 	struct uring_group_opts streams, dgrams;
 };
 
-static void find_sizes(const struct vly_config *config, const struct vly_nic_spec *spec, struct sizes *sizes)
+static void find_sizes(const struct vly_config *config, const struct vly_nic_spec *spec,
+		       struct sizes *sizes)
 {
 	struct choice choice = {0};
 	char why[128];
@@ -92,8 +96,8 @@ static void find_sizes(const struct vly_config *config, const struct vly_nic_spe
 		choice.sq_entries = VLY_MAX(2ull * config->events_max, 256ull);
 	choice.cq_entries = VLY_MIN(VLY_MAX(choice.cq_entries, 16ull), (uint64_t)CQ_ENTRIES_MAX);
 	sizes->cq_entries = (uint32_t)power_of_two(choice.cq_entries);
-	sizes->sq_entries =
-		(uint32_t)power_of_two(VLY_MIN(VLY_MAX(choice.sq_entries, 4ull), choice.cq_entries));
+	sizes->sq_entries = (uint32_t)power_of_two(
+		VLY_MIN(VLY_MAX(choice.sq_entries, 4ull), choice.cq_entries));
 	sizes->sq_entries = VLY_MIN(sizes->sq_entries, sizes->cq_entries);
 	sizes->slices = 2 * sizes->cq_entries;
 	sizes->streams = (struct uring_group_opts){
@@ -133,7 +137,8 @@ static size_t uring_region_bytes(const struct vly_config *config, const struct v
 	struct sizes sizes;
 
 	find_sizes(config, spec, &sizes);
-	return gap(sizeof(struct uring_nic)) + tables_bytes(config, &sizes) + PAGE + pages_bytes(&sizes);
+	return gap(sizeof(struct uring_nic)) + tables_bytes(config, &sizes) + PAGE +
+	       pages_bytes(&sizes);
 }
 
 static void *take(struct vly_env *env, size_t bytes)
@@ -180,7 +185,8 @@ static int open_files(struct uring_nic *uring)
 	if (!uring->direct)
 		return 0;
 	table.nr = uring->fixed_max;
-	return io_uring_register((unsigned)uring->ring.fd, IORING_REGISTER_FILES2, &table, sizeof(table));
+	return io_uring_register((unsigned)uring->ring.fd, IORING_REGISTER_FILES2, &table,
+				 sizeof(table));
 }
 
 static int open_napi(struct uring_nic *uring, uint64_t napi_us)
@@ -192,12 +198,12 @@ static int open_napi(struct uring_nic *uring, uint64_t napi_us)
 	return io_uring_register((unsigned)uring->ring.fd, VLY_IORING_REGISTER_NAPI, &napi, 1);
 }
 
-static int open_rings(struct uring_nic *uring, const struct sizes *sizes, const struct choice *choice,
-		      const char **part)
+static int open_rings(struct uring_nic *uring, const struct sizes *sizes,
+		      const struct choice *choice, const char **part)
 {
 	struct vly_env *env = uring->nic.env;
-	void *memory = vly_region_take(env->region,
-				       uring_ring_bytes(sizes->sq_entries, sizes->cq_entries), PAGE);
+	void *memory = vly_region_take(
+		env->region, uring_ring_bytes(sizes->sq_entries, sizes->cq_entries), PAGE);
 	struct uring_ring_opts opts = {
 		.sq_entries = sizes->sq_entries,
 		.cq_entries = sizes->cq_entries,
@@ -212,7 +218,8 @@ static int open_rings(struct uring_nic *uring, const struct sizes *sizes, const 
 	if (error)
 		return error;
 	*part = "receive buffers";
-	error = uring_group_open(&uring->streams, &sizes->streams, &env->rx, env->region, &uring->ring);
+	error = uring_group_open(&uring->streams, &sizes->streams, &env->rx, env->region,
+				 &uring->ring);
 	if (!error)
 		error = uring_group_open(&uring->dgrams, &sizes->dgrams, &env->rx, env->region,
 					 &uring->ring);
@@ -242,7 +249,8 @@ static int uring_open(struct vly_env *env, const struct vly_nic_spec *spec, stru
 	uring->nic.env = env;
 	uring->ring.fd = uring->embed_fd = uring->signal_fd = -1;
 	uring->quiet_sends = uring_has(URING_QUIET_SEND);
-	uring->zc_floor = uring_has(URING_SEND_ZC) && choice.zc_bytes ? (uint32_t)choice.zc_bytes : UINT32_MAX;
+	uring->zc_floor = uring_has(URING_SEND_ZC) && choice.zc_bytes ? (uint32_t)choice.zc_bytes
+								      : UINT32_MAX;
 	uring->multi_floor = 2 * (uint32_t)env->config->backlog + 64;
 	uring->dgram_shape.msg_namelen = DGRAM_NAME_BYTES;
 	uring->unspec.sa_family = AF_UNSPEC;
@@ -362,6 +370,7 @@ static void prepare(struct uring_nic *uring)
 static void enter(struct uring_nic *uring, int64_t timeout_ns)
 {
 	uint32_t flags = uring_ring_flags(&uring->ring);
+	const struct vly_conn_table *conns = &uring->nic.env->conns;
 	bool news = completions_wait(uring);
 	struct uring_wait wait;
 
@@ -370,10 +379,12 @@ static void enter(struct uring_nic *uring, int64_t timeout_ns)
 		uring_settle_sends(uring);
 		return;
 	}
-	uring_pace_next(&uring->pace, timeout_ns, &wait);
+	uring_pace_next(&uring->pace, timeout_ns, conns->count - conns->slab.free_count, &wait);
 	if (news)
 		wait = (struct uring_wait){.count = 0};
-	uring_pace_learn(&uring->pace, uring_enter(uring, &wait));
+	uint32_t brought = uring_enter(uring, &wait);
+
+	uring_pace_learn(&uring->pace, brought, uring_ring_flags(&uring->ring) & IORING_SQ_TASKRUN);
 }
 
 static void uring_poll(struct vly_nic *nic, int64_t timeout_ns)

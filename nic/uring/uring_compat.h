@@ -31,9 +31,9 @@
 
 /* Enumerators upstream: no #ifndef can see them, so they have names of their own. */
 enum {
-	VLY_IOU_PBUF_RING_INC = 2,       /* 6.12: io_uring_buf_reg.flags (liburing 2.3: pad) */
-	VLY_IORING_REGISTER_NAPI = 27,   /* 6.9 */
-	VLY_IORING_UNREGISTER_NAPI = 28, /* 6.9 */
+	VLY_IOU_PBUF_RING_INC = 2,           /* 6.12: io_uring_buf_reg.flags (liburing 2.3: pad) */
+	VLY_IORING_REGISTER_NAPI = 27,       /* 6.9 */
+	VLY_IORING_UNREGISTER_NAPI = 28,     /* 6.9 */
 	VLY_IORING_OP_FIXED_FD_INSTALL = 54, /* 6.8 */
 };
 

@@ -66,7 +66,8 @@ void uring_watched(struct uring_nic *uring, struct uring_conn *conn, const struc
 	struct vly_env *env = uring->nic.env;
 
 	conn->ops &= (uint16_t) ~(1u << OP_WATCH);
-	if (!(conn->marks & MARK_ENDING) && conn->head.state == VLY_OPENED && cqe->res != -ECANCELED)
+	if (!(conn->marks & MARK_ENDING) && conn->head.state == VLY_OPENED &&
+	    cqe->res != -ECANCELED)
 		vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_READY)->status =
 			cqe->res < 0 ? POLLNVAL : cqe->res;
 	uring_watch_step(uring, conn);

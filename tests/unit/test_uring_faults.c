@@ -90,7 +90,8 @@ static void server_event(struct server *server, struct vly_event *event)
 		break;
 	case VLY_DATA:
 		if (!server->churn)
-			server->failures += vly_send(server->core, event->conn, event->data, event->len) != 0;
+			server->failures +=
+				vly_send(server->core, event->conn, event->data, event->len) != 0;
 		else if (event->data[0] % 3 == 0)
 			vly_abort(server->core, event->conn);
 		else if (event->data[0] % 3 == 1 && vly_pause(server->core, event->conn) == 0)
@@ -162,16 +163,19 @@ static void all_speak(struct server *server, unsigned rounds, unsigned len)
 			unsigned got = 0;
 
 			for (unsigned tries = 0; got < len; tries++) {
-				ssize_t part = recv(server->clients[i], back + got, len - got, MSG_DONTWAIT);
+				ssize_t part = recv(server->clients[i], back + got, len - got,
+						    MSG_DONTWAIT);
 
 				got += part > 0 ? (unsigned)part : 0;
-				cr_assert(tries < 100000, "client %u got %u bytes of %u", i, got, len);
+				cr_assert(tries < 100000, "client %u got %u bytes of %u", i, got,
+					  len);
 				if (got < len)
 					server_poll(server, part > 0 ? 0 : MSEC);
 			}
 			for (unsigned at = 0; at < len; at++)
 				cr_assert_eq(back[at], speech(i, round, at),
-					     "client %u, round %u: byte %u is another's", i, round, at);
+					     "client %u, round %u: byte %u is another's", i, round,
+					     at);
 		}
 	}
 	cr_assert_eq(server->failures, 0);
@@ -335,7 +339,8 @@ static int serve_unlocked(void)
 
 	if (error && error != -ENOMEM)
 		return 1;
-	if (error && (vly_nic_check("uring", why, sizeof(why)) != -ENOMEM || !strstr(why, "ulimit -l")))
+	if (error &&
+	    (vly_nic_check("uring", why, sizeof(why)) != -ENOMEM || !strstr(why, "ulimit -l")))
 		return 2;
 	return open_once("auto") ? 3 : 0;
 }
