@@ -107,6 +107,28 @@ static int print_plan(const struct arguments *args)
 	return EXIT_OK;
 }
 
+/* What the nics use of this kernel. */
+static void print_features(void)
+{
+	const char *nic;
+
+	for (unsigned int i = 0; (nic = vly_nic_name(i)); i++) {
+		unsigned int count;
+		const struct vly_nic_feature *features = vly_nic_features(nic, &count);
+
+		if (!features)
+			continue;
+		printf("\nwhat nic %s uses of this kernel, and since which one it is there:\n",
+		       nic);
+		for (unsigned int k = 0; k < count; k++) {
+			const struct vly_nic_feature *f = &features[k];
+			const char *state = f->used ? "used" : f->present ? "off" : "none";
+
+			printf("%-5s %-14s %-5s %s\n", state, f->name, f->kernel, f->worth);
+		}
+	}
+}
+
 static int print_findings(void)
 {
 	static const char *const marks[] = {"ok", "note", "WARN"};
@@ -127,6 +149,7 @@ static int print_findings(void)
 		       warnings, warnings > 1 ? "s" : "");
 	else
 		printf("\nnothing stands in the way\n");
+	print_features();
 	return EXIT_OK;
 }
 
