@@ -224,7 +224,42 @@ static void print_rows(FILE *out, const struct row *rows, size_t count, bool int
 	}
 }
 
-/* Each distinct line once, with the row it belongs to. */
+/* Whether two warnings differ in their numbers only. */
+static bool alike(const char *a, const char *b)
+{
+	for (;;) {
+		a += strspn(a, "0123456789.");
+		b += strspn(b, "0123456789.");
+		if (*a != *b)
+			return false;
+		if (!*a)
+			return true;
+		a++;
+		b++;
+	}
+}
+
+/* How many warnings of this kind the row has from run `from` on; 0 if an earlier run has one. */
+static unsigned int count_alike(const struct run_result *runs, size_t count, size_t from,
+				const char *warning)
+{
+	unsigned int found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(runs[i].variant, runs[from].variant) != 0)
+			continue;
+		for (unsigned int j = 0; j < runs[i].warnings_count; j++) {
+			if (!alike(runs[i].warnings[j], warning))
+				continue;
+			if (i < from)
+				return 0;
+			found++;
+		}
+	}
+	return found;
+}
+
+/* Each reason, and each kind of warning once, with the row it belongs to. */
 static void print_notes(FILE *out, const char *name, const struct run_result *runs, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -234,8 +269,15 @@ static void print_notes(FILE *out, const char *name, const struct run_result *ru
 		for (unsigned int j = 0; j < r->reasons_count; j++)
 			fprintf(out, "%s, run %u: %s: %s\n", name, r->run,
 				run_status_name(r->status), r->reasons[j]);
-		for (unsigned int j = 0; j < r->warnings_count; j++)
-			fprintf(out, "%s, run %u: %s\n", name, r->run, r->warnings[j]);
+		for (unsigned int j = 0; j < r->warnings_count; j++) {
+			unsigned int found = count_alike(runs, count, i, r->warnings[j]);
+
+			if (found > 1)
+				fprintf(out, "%s, run %u and %u more: %s\n", name, r->run,
+					found - 1, r->warnings[j]);
+			else if (found)
+				fprintf(out, "%s, run %u: %s\n", name, r->run, r->warnings[j]);
+		}
 	}
 }
 

@@ -154,3 +154,24 @@ Test(table, percentile_that_one_run_hid_is_hidden)
 	runs[1].latency_ns[RUN_P50] = UNKNOWN;
 	cr_assert_null(strstr(printed(names, 1, runs, 2), "1.5 us  1.5 us"));
 }
+
+Test(table, warnings_that_differ_in_numbers_are_told_once)
+{
+	const char *names[] = {"a"};
+	struct run_result runs[3];
+	const char *text;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		runs[i] = result_of("a", 1000);
+		runs[i].run = i + 1;
+		runs[i].warnings_count = 1;
+		snprintf(runs[i].warnings[0], sizeof(runs[i].warnings[0]), "lost %u.5%% of it", i);
+	}
+	text = printed(names, 1, runs, 3);
+	cr_assert_not_null(strstr(text, "a, run 1 and 2 more: lost 0.5% of it\n"), "%s", text);
+	cr_assert_null(strstr(text, "run 2"), "%s", text);
+	snprintf(runs[1].warnings[0], sizeof(runs[1].warnings[0]), "found it");
+	text = printed(names, 1, runs, 3);
+	cr_assert_not_null(strstr(text, "a, run 1 and 1 more: lost 0.5% of it\n"), "%s", text);
+	cr_assert_not_null(strstr(text, "a, run 2: found it\n"), "%s", text);
+}
