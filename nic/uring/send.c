@@ -50,12 +50,28 @@ static bool fill_pieces(struct uring_nic *uring, const struct uring_conn *conn, 
 	return true;
 }
 
+/*
+ * A quiet send is known to be done when the next enter returns, and that may sleep for ever. So only
+ * one whose end nobody waits for may be quiet: a copy, all that is queued, of a connection that is
+ * neither refused sends nor half-closed, while no pool is short.
+ */
+static bool may_be_quiet(const struct uring_nic *uring, const struct uring_conn *conn)
+{
+	const struct vly_env *env = uring->nic.env;
+	const struct vly_buf *first = conn->head.tx_head;
+
+	return uring->quiet_sends && !first->next && !conn->kept && first->cap > 0 &&
+	       !(conn->head.flags & (VLY_F_TX_BLOCKED | VLY_F_SHUT)) &&
+	       env->starved[VLY_TX_COPIES].head == VLY_NO_SLOT &&
+	       env->starved[VLY_TX_REFS].head == VLY_NO_SLOT;
+}
+
 static unsigned op_for(const struct uring_nic *uring, const struct uring_conn *conn, bool may_wait)
 {
 	if (unsent(conn) >= uring->zc_floor && !(conn->marks & MARK_COPIED) &&
 	    !(conn->head.flags & VLY_F_LOCAL))
 		return OP_SEND_ZC;
-	return uring->quiet_sends && !may_wait ? OP_QUIET : OP_SEND;
+	return !may_wait && may_be_quiet(uring, conn) ? OP_QUIET : OP_SEND;
 }
 
 /* `may_wait`: the socket was full a moment ago; the kernel goes on when it is not. */
