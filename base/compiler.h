@@ -14,11 +14,10 @@
 #define vly_prefetch_write(p) __builtin_prefetch((p), 1, 3)
 
 /* The structure that holds `member` at `ptr`. */
-#define vly_container_of(ptr, type, member)                                                        \
-	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define vly_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Rounds `n` up to a multiple of `align`, a power of two. */
-#define VLY_ALIGN_UP(n, align) (((n) + ((align) - 1)) & ~((__typeof__(n))(align) - 1))
+#define VLY_ALIGN_UP(n, align) (((n) + ((align)-1)) & ~((__typeof__(n))(align)-1))
 
 #define VLY_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define VLY_MAX(a, b) ((a) > (b) ? (a) : (b))

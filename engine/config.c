@@ -120,8 +120,8 @@ void vly_core_layout(const struct vly_config *config, struct vly_core_layout *la
 		.rx = {.count = config->rx_bufs,
 		       .data_bytes = config->rx_buf_bytes + VLY_RX_HEAD_BYTES},
 		/* A held datagram keeps its sender's address in front. */
-		.held_bytes =
-			(uint32_t)VLY_ALIGN_UP(config->hold_bytes + sizeof(struct vly_addr) + sizeof(uint64_t), 64u),
+		.held_bytes = (uint32_t)VLY_ALIGN_UP(
+			config->hold_bytes + sizeof(struct vly_addr) + sizeof(uint64_t), 64u),
 		/* Timers that fired keep their slot until their batch is over. */
 		.timers_count = config->timers_max + config->events_max,
 	};

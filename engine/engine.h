@@ -23,7 +23,7 @@ enum vly_seat_state {
  */
 struct vly_seat {
 	_Atomic uint32_t state; /* enum vly_seat_state */
-	uint32_t openings; /* how often the core was opened */
+	uint32_t openings;      /* how often the core was opened */
 	int cpu;
 	int numa_node;
 	/* on the core's node: mailbox, rings towards it, rings of its ports */

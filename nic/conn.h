@@ -32,7 +32,7 @@ enum vly_conn_state {
 enum vly_conn_flag {
 	VLY_F_DIRTY = 1 << 0,      /* in the core's dirty list: the nic's next flush looks at it */
 	VLY_F_TX_BLOCKED = 1 << 1, /* sends fail until DRAINED was emitted */
-	VLY_F_TX_STARVED = 1 << 2,   /* waits in the core's FIFO for send buffers */
+	VLY_F_TX_STARVED = 1 << 2, /* waits in the core's FIFO for send buffers */
 	VLY_F_TX_WANTS_REF = 1 << 3, /* starved or granted: of the pool of references */
 	VLY_F_SHUT = 1 << 4, /* vly_shutdown or vly_close: nothing more is accepted, FIN follows */
 	VLY_F_FIN_SENT = 1 << 5,

@@ -169,9 +169,9 @@ Test(addr, longest_text_of_every_family_fits)
 Test(addr, equal_looks_at_family_port_address_and_scope)
 {
 	static const char *const texts[] = {
-		"192.0.2.1:80",     "192.0.2.1:81",     "192.0.2.2:80", "[fe80::1]:80",
-		"[fe80::1%1]:80",   "[fe80::2]:80",     "[fe80::1]:81", "unix:/a",
-		"unix:/ab",         "unix:@a",          "unix:@ab",
+		"192.0.2.1:80",   "192.0.2.1:81", "192.0.2.2:80", "[fe80::1]:80",
+		"[fe80::1%1]:80", "[fe80::2]:80", "[fe80::1]:81", "unix:/a",
+		"unix:/ab",       "unix:@a",      "unix:@ab",
 	};
 	const size_t count = sizeof(texts) / sizeof(texts[0]);
 

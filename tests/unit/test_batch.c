@@ -92,7 +92,7 @@ Test(batch, chain_links_the_events_of_one_connection_only)
 
 Test(batch, blanking_spares_open_sent_closed_and_all_others)
 {
-	static const enum vly_kind kinds[] = {VLY_DATA, VLY_SENT,  VLY_EOF,   VLY_DRAINED,
+	static const enum vly_kind kinds[] = {VLY_DATA,  VLY_SENT,  VLY_EOF,    VLY_DRAINED,
 					      VLY_DGRAM, VLY_READY, VLY_CLOSED, VLY_OPEN};
 	const unsigned count = sizeof(kinds) / sizeof(kinds[0]);
 
@@ -102,8 +102,7 @@ Test(batch, blanking_spares_open_sent_closed_and_all_others)
 	}
 	vly_batch_blank(&batch, &a);
 	for (unsigned i = 0; i < count; i++) {
-		bool stays = kinds[i] == VLY_SENT || kinds[i] == VLY_CLOSED ||
-			     kinds[i] == VLY_OPEN;
+		bool stays = kinds[i] == VLY_SENT || kinds[i] == VLY_CLOSED || kinds[i] == VLY_OPEN;
 
 		cr_assert_eq(events[2 * i].kind, stays ? kinds[i] : VLY_NONE, "%u", i);
 		cr_assert_eq(events[2 * i + 1].kind, kinds[i], "%u", i);

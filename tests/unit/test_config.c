@@ -24,8 +24,10 @@ static void quiet(void)
 			long long value;                                                           \
 			int want;                                                                  \
 		} tries[] = {                                                                      \
-			{(long long)(least) - 1, -EINVAL}, {(long long)(least), 0},                \
-			{(long long)(most), 0},            {(long long)(most) + 1, -EINVAL},       \
+			{(long long)(least)-1, -EINVAL},                                           \
+			{(long long)(least), 0},                                                   \
+			{(long long)(most), 0},                                                    \
+			{(long long)(most) + 1, -EINVAL},                                          \
 		};                                                                                 \
 		for (int i = 0; i < 4; i++) {                                                      \
 			struct vly_config config;                                                  \
@@ -153,8 +155,7 @@ static void check_plan(const struct vly_config *config)
 	cr_assert_eq(vly_config_plan(config, &plan), 0);
 	cr_assert_leq(plan.items_count, VLY_PLAN_ITEMS);
 	for (unsigned i = 0; i < plan.items_count; i++) {
-		cr_assert_geq(plan.items[i].bytes,
-			      plan.items[i].count * plan.items[i].each_bytes);
+		cr_assert_geq(plan.items[i].bytes, plan.items[i].count * plan.items[i].each_bytes);
 		core_bytes += plan.items[i].bytes;
 	}
 	cr_assert_eq(plan.core_bytes, core_bytes);

@@ -49,8 +49,7 @@ static void retire(struct vly_conn_head *conn)
 Test(conn, taken_one_is_clean_but_for_what_was_said)
 {
 	int user;
-	struct vly_conn_head *conn =
-		vly_conn_take(&table, VLY_UDP, VLY_CONNECTING, &user, 12345);
+	struct vly_conn_head *conn = vly_conn_take(&table, VLY_UDP, VLY_CONNECTING, &user, 12345);
 
 	cr_assert_eq(conn->type, VLY_UDP);
 	cr_assert_eq(conn->state, VLY_CONNECTING);

@@ -35,8 +35,8 @@ static void setup(void)
 	env.conns.count = RECORDS;
 	env.conns.base = aligned_alloc(16, bytes);
 	memset(env.conns.base, 0, bytes);
-	cr_assert_eq(vly_slab_init(&env.conns.slab, env.conns.base, RECORDS,
-				   env.conns.record_bytes, offsetof(struct vly_conn_head, tx_head)),
+	cr_assert_eq(vly_slab_init(&env.conns.slab, env.conns.base, RECORDS, env.conns.record_bytes,
+				   offsetof(struct vly_conn_head, tx_head)),
 		     0);
 	tx_memory = pool_open(&env.tx_pool, 256);
 	ref_memory = pool_open(&env.ref_pool, 0);
@@ -310,7 +310,8 @@ static void starve(struct vly_conn_head **conns, unsigned count)
 		if (env.starved[VLY_TX_COPIES].tail == VLY_NO_SLOT)
 			env.starved[VLY_TX_COPIES].head = conn->slot;
 		else
-			vly_conn_at(&env.conns, env.starved[VLY_TX_COPIES].tail)->starved_next = conn->slot;
+			vly_conn_at(&env.conns, env.starved[VLY_TX_COPIES].tail)->starved_next =
+				conn->slot;
 		env.starved[VLY_TX_COPIES].tail = conn->slot;
 	}
 }

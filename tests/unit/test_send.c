@@ -46,8 +46,8 @@ static uint32_t bufs_free(void)
 
 Test(send, takes_as_many_buffers_as_its_bytes_need)
 {
-	static const uint32_t lens[] = {1,           BUF - 1,     BUF,        BUF + 1,
-					2 * BUF - 1, 2 * BUF,     2 * BUF + 1};
+	static const uint32_t lens[] = {1,           BUF - 1, BUF,        BUF + 1,
+					2 * BUF - 1, 2 * BUF, 2 * BUF + 1};
 
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		open_links(1, 64, 8);
@@ -241,8 +241,8 @@ Test(send, budget_of_a_listener_beyond_the_limit_is_einval)
 Test(send, longest_message_of_all_is_emsgsize_whatever_the_budget)
 {
 	struct vly_listen_opts opts = {.tx_budget = UINT32_MAX};
-	void *data = mmap(NULL, UINT32_MAX, PROT_READ,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *data = mmap(NULL, UINT32_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 	struct vly_addr any;
 	vly_conn listener;
 

@@ -167,8 +167,9 @@ Test(spec, number_is_taken_up_to_its_maximum)
 Test(spec, number_that_is_none_is_einval_and_named)
 {
 	static const char *const bad[] = {
-		"x:a", "x:a=", "x:a=-1", "x:a=+1", "x:a= 1", "x:a=1x", "x:a=x", "x:a=1 ",
-		"x:a=18446744073709551616",
+		"x:a",    "x:a=",   "x:a=-1",
+		"x:a=+1", "x:a= 1", "x:a=1x",
+		"x:a=x",  "x:a=1 ", "x:a=18446744073709551616",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -176,9 +177,8 @@ Test(spec, number_that_is_none_is_einval_and_named)
 		uint64_t number;
 
 		cr_assert_eq(parse(&spec, bad[i]), 0, "%s", bad[i]);
-		cr_assert_eq(
-			vly_spec_number(&spec, "a", UINT64_MAX, 7, &number, why, sizeof(why)),
-			-EINVAL, "%s", bad[i]);
+		cr_assert_eq(vly_spec_number(&spec, "a", UINT64_MAX, 7, &number, why, sizeof(why)),
+			     -EINVAL, "%s", bad[i]);
 		cr_assert(strstr(why, "a="), "%s: %s", bad[i], why);
 	}
 }
