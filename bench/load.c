@@ -354,7 +354,10 @@ static int collect(struct load *load)
 		for (uint32_t k = 0; k < core->params.connections; k++)
 			result->per_conn[next++] = pingpong_client_count(core->client, k);
 		result->silent += pingpong_client_silent(core->client, silent_ns);
+		result->total.messages += pingpong_client_messages(core->client);
+		result->total.sum += pingpong_client_sum(core->client);
 	}
+	result->total.known = !outstanding_sum(load);
 	result->messages = result->latency.total;
 	result->latency_mean_ns = histogram_mean_ns(&result->latency);
 	result->window_s = (double)(load->end_ns - load->begin_ns) * 1e-9;

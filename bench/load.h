@@ -4,6 +4,7 @@
 
 #include "bench/fairness.h"
 #include "bench/histogram.h"
+#include "bench/total.h"
 
 #include "volley/addr.h"
 
@@ -93,8 +94,9 @@ struct load_result {
 	uint64_t errors; /* connections that failed, by whatever cause */
 	/* of them: closed or reset; wrong payload; more bytes than were sent; no answer */
 	uint64_t lost, wrong, excess, silent;
-	bool interrupted; /* `interrupted` was seen: what was measured until then stands here */
-	char reason[256]; /* why it is not ok, empty if ok */
+	struct total total; /* of the whole run; unknown if messages were under way at its end */
+	bool interrupted;   /* `interrupted` was seen: what was measured until then stands here */
+	char reason[256];   /* why it is not ok, empty if ok */
 };
 
 #define LOAD_BATCH 64

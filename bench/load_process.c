@@ -99,6 +99,8 @@ static json_t *result_message(const struct load_result *r, int err)
 			  (json_int_t)r->silent, "interrupted", (int)r->interrupted);
 	if (message && counts)
 		json_object_update(message, counts);
+	if (message)
+		json_object_set_new(message, "total", total_to_json(&r->total));
 	json_decref(counts);
 	free(hdr);
 	return message;

@@ -124,6 +124,7 @@ static void handle_result(struct loader *loader, const json_t *message)
 	r->wrong = (uint64_t)control_int(message, "wrong", 0);
 	r->excess = (uint64_t)control_int(message, "excess", 0);
 	r->silent = (uint64_t)control_int(message, "silent", 0);
+	r->total = total_from_json(json_object_get(message, "total"));
 	r->interrupted = json_is_true(json_object_get(message, "interrupted"));
 	r->fairness = (struct fairness){
 		.min = (uint64_t)control_int(fair, "min", 0),

@@ -26,6 +26,20 @@ void payload_fill(uint64_t base, uint8_t *out, uint32_t len_bytes)
 	memcpy(out, &wire, len_bytes);
 }
 
+uint64_t payload_sum(uint64_t key, uint64_t count, uint32_t size_bytes)
+{
+	uint64_t sum = 0;
+
+	if (size_bytes >= 8) {
+		/* an arithmetic series: of count and count - 1 one is even */
+		uint64_t pairs = count % 2 ? (count - 1) / 2 * count : count / 2 * (count - 1);
+		return (count * key + pairs * PAYLOAD_MESSAGE) * PAYLOAD_SCATTER;
+	}
+	for (uint64_t i = 0; i < count; i++)
+		sum += payload_base(key, i) & ((UINT64_C(1) << 8 * size_bytes) - 1);
+	return sum;
+}
+
 /* Byte by byte: the ends of a span, and where a word differs. */
 static uint32_t bytes_differ(uint64_t base, uint32_t offset, const uint8_t *data,
 			     uint32_t len_bytes)

@@ -40,4 +40,10 @@ void payload_fill(uint64_t base, uint8_t *out, uint32_t len_bytes);
  */
 uint32_t payload_differs(uint64_t base, uint32_t offset, const uint8_t *data, uint32_t len_bytes);
 
+/*
+ * The sum, modulo 2^64, of the first 8 bytes (little-endian, missing ones are 0) of the first
+ * `count` messages of `size_bytes` on a connection.
+ */
+uint64_t payload_sum(uint64_t key, uint64_t count, uint32_t size_bytes);
+
 #endif

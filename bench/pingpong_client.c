@@ -414,6 +414,16 @@ uint64_t pingpong_client_outstanding(const struct pingpong_client *client)
 	return client->outstanding;
 }
 
+uint64_t pingpong_client_sum(const struct pingpong_client *client)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < client->params.connections; i++)
+		sum += payload_sum(client->pings[i].key, client->pings[i].received,
+				   client->params.size_bytes);
+	return sum;
+}
+
 uint64_t pingpong_client_retries(const struct pingpong_client *client)
 {
 	return client->retries;

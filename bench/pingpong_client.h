@@ -72,6 +72,12 @@ uint64_t pingpong_client_outstanding(const struct pingpong_client *client);
 uint64_t pingpong_client_retries(const struct pingpong_client *client);
 const struct pingpong_errors *pingpong_client_errors(const struct pingpong_client *client);
 
+/*
+ * The sum of the first 8 bytes of all messages that came back since opening, as in payload_sum(),
+ * modulo 2^64.
+ */
+uint64_t pingpong_client_sum(const struct pingpong_client *client);
+
 /* Of the window. */
 const struct histogram *pingpong_client_latency(const struct pingpong_client *client);
 uint64_t pingpong_client_count(const struct pingpong_client *client, uint32_t index);

@@ -99,6 +99,7 @@ static bool start_on(struct live *live, uint16_t port)
 		.port = port,
 		.cpus = &spec->options->server_cpus,
 		.connections = spec->options->connections,
+		.size_bytes = spec->options->size_bytes,
 		.python = spec->options->python,
 	};
 	struct words words = {.count = 0};
@@ -425,6 +426,17 @@ static void judge_speed(struct run_result *r, const char *role, const struct cpu
 		CPUSPEED_CHANGE_MAX * 100);
 }
 
+/* A server that tells what its code has seen is held to it, whether it had to tell or not. */
+static void judge_total(struct live *live)
+{
+	char why[RUN_REASON_BYTES];
+
+	if (!live->spec->variant || (!live->spec->variant->counts && !live->own.total.known))
+		return;
+	if (!total_agrees(&live->own.total, &live->loader.result.total, why, sizeof(why)))
+		add_reason(live->result, RUN_INVALID, "%s", why);
+}
+
 static void judge_limits(struct run_result *r)
 {
 	if (!isnan(r->server_busy_share) && !isnan(r->load_busy_share)) {
@@ -486,6 +498,7 @@ static void judge(struct live *live)
 		return;
 	judge_speed(r, "server", &o->server_cpus, &live->server_before, &live->server_after);
 	judge_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);
+	judge_total(live);
 	judge_limits(r);
 	if (r->status == RUN_OK)
 		r->rate_msg_per_s = (double)r->messages / r->window_s;

@@ -133,6 +133,8 @@ void server_stop(struct server *server, char *text, size_t text_bytes)
 	    control_send(&server->control, json_pack("{s:s}", "type", "stop")) == 0) {
 		while (control_receive(&server->control, &message, STOP_PATIENCE_NS) == 1) {
 			int stopped = strcmp(control_type(message), "stopped") == 0;
+			if (stopped)
+				server->total = total_parse(control_text(message, "last_line", ""));
 			if (stopped && text)
 				snprintf(text, text_bytes, "%s", control_text(message, "text", ""));
 			json_decref(message);

@@ -9,6 +9,7 @@
 #include "bench/control.h"
 #include "bench/cpus.h"
 #include "bench/sample.h"
+#include "bench/total.h"
 #include "bench/words.h"
 
 struct server {
@@ -17,6 +18,7 @@ struct server {
 	bool ready, failed; /* failed: `reason` says why; it will not come back */
 	uint16_t port;      /* that READY told; 0: it told none */
 	struct sample before, after;
+	struct total total; /* that it told at its end, known after server_stop */
 	char reason[384];
 	/* Receives each sample as it comes; NULL: nobody. Set after server_start. */
 	void (*relay)(const json_t *message, void *arg);

@@ -233,8 +233,9 @@ static void say_stopped(struct supervisor *s)
 {
 	char text[96];
 
-	say(s, json_pack("{s:s, s:s}", "type", "stopped", "text",
-			 child_status_text(s->status, text, sizeof(text))));
+	say(s,
+	    json_pack("{s:s, s:s, s:s}", "type", "stopped", "text",
+		      child_status_text(s->status, text, sizeof(text)), "last_line", s->out.last));
 	s->end = true;
 }
 

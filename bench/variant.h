@@ -15,6 +15,7 @@ struct variant_setting {
 	uint16_t port;
 	const struct cpus *cpus; /* empty: not pinned */
 	uint32_t connections;    /* at most so many at once */
+	uint32_t size_bytes;     /* of a message; 0: not known */
 	const char *python;
 };
 
@@ -29,6 +30,7 @@ struct variant {
 	bool any_ip4;             /* listens on every IPv4 address, whatever it is told */
 	unsigned int fds_base;    /* descriptors beyond one per connection, generously */
 	unsigned int threads_max; /* CPUs it can use; 0: as many as it gets */
+	bool counts;              /* ends with a TOTAL of what it has seen, see total.h */
 	bool thread_per_conn;     /* needs a thread for every connection */
 
 	/* Whether it can run here: 0, or -errno with one line in `why` that names the way out. */

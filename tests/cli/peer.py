@@ -10,7 +10,9 @@ import subprocess
 import sys
 
 MODES = ('echo', 'bytewise', 'reset', 'close', 'halfclose', 'stuck', 'wrong', 'stale', 'excess', 'die',
-         'crash', 'children', 'noready', 'badready', 'exit', 'loud')
+         'crash', 'children', 'noready', 'badready', 'exit', 'loud', 'total', 'total_less', 'total_other')
+MESSAGE = 64  # bytes of one, where they are counted
+TOTAL = [0, 0]  # messages, sum of their first 8 bytes
 TROUBLE_AFTER = 50  # messages of a connection, so that the window has begun
 
 
@@ -23,6 +25,7 @@ class Peer(asyncio.Protocol):
         self.last = b''
 
     def connection_made(self, transport):
+        self.rest = b''
         self.transport = transport
         self.socket = transport.get_extra_info('socket')
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -35,6 +38,12 @@ class Peer(asyncio.Protocol):
         else:
             self.transport.write(data)
         self.last = data
+        if self.mode.startswith('total'):
+            self.rest += data
+            while len(self.rest) >= MESSAGE:
+                TOTAL[0] += 1
+                TOTAL[1] += int.from_bytes(self.rest[:8], 'little')
+                self.rest = self.rest[MESSAGE:]
 
     def do_bytewise(self, data):
         # Past the transport, which would coalesce: each byte is a send of its own.
@@ -93,6 +102,9 @@ async def serve(port, mode):
     elif mode != 'noready':
         print('READY', flush=True)
     await stop.wait()
+    if mode in ('total', 'total_less', 'total_other'):
+        print('TOTAL', TOTAL[0] - (mode == 'total_less'), (TOTAL[1] + (mode == 'total_other')) % 2**64,
+              flush=True)
 
 
 def main(args):

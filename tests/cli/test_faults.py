@@ -1,6 +1,7 @@
 """test_faults.py - what goes wrong is named, counted, never looks good, and leaves no process behind"""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -64,6 +65,25 @@ class Peers(VolleyTest):
 
     def test_crash_tells_the_signal(self):
         self.fails('crash', r'killed by signal 11 \(Segmentation fault\)')
+
+    def invalid(self, mode, reason):
+        done, runs = self.pingpong(4, '--exec', peer(mode))
+        for run in runs:
+            self.assertEqual(run['status'], 'invalid')
+            self.assertIsNone(run['rate_msg_per_s'])
+        self.assertTrue(any(re.search(reason, text) for run in runs for text in run['reasons']), done)
+
+    def test_a_total_that_is_right_is_no_fault(self):
+        _, runs = self.valid(0, '--exec', peer('total'))
+        self.assertGreater(runs[-1]['messages'], 0)
+        _, runs = self.valid(0, '--depth', '5', '--exec', peer('total'))
+        self.assertGreater(runs[-1]['messages'], 0)
+
+    def test_a_total_of_fewer_messages_is_invalid(self):
+        self.invalid('total_less', r"server's code saw \d+ messages, but \d+ were sent")
+
+    def test_a_total_of_other_bytes_is_invalid(self):
+        self.invalid('total_other', 'saw other bytes than were sent')
 
     def test_no_ready_is_a_failure(self):
         self.fails('noready', 'did not print READY in time', None, '--ready-timeout', '500ms')

@@ -76,3 +76,23 @@ Test(payload, stale_swapped_and_shifted_echoes_are_found)
 	memset(bytes, 0, sizeof(bytes));
 	cr_assert_lt(payload_differs(base, 0, bytes, 64), 8, "zeros");
 }
+
+Test(payload, sum_is_that_of_the_first_bytes_of_all_messages)
+{
+	static const uint32_t sizes[] = {1, 3, 7, 8, 9, 64};
+	uint64_t key = payload_key(5, 6);
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint64_t sum = 0;
+
+		for (uint64_t count = 0; count < 1000; count++) {
+			uint8_t bytes[LEN];
+			uint64_t first = 0;
+
+			cr_assert_eq(payload_sum(key, count, sizes[i]), sum);
+			payload_fill(payload_base(key, count), bytes, sizes[i]);
+			memcpy(&first, bytes, sizes[i] < 8 ? sizes[i] : 8);
+			sum += le64toh(first);
+		}
+	}
+}
