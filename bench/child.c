@@ -122,6 +122,19 @@ static pid_t parent_of(const char *pid_text)
 	return parent;
 }
 
+pid_t child_first_of(pid_t parent)
+{
+	DIR *proc = opendir("/proc");
+	pid_t child = 0;
+
+	for (struct dirent *entry; proc && !child && (entry = readdir(proc));)
+		if (isdigit((unsigned char)entry->d_name[0]) && parent_of(entry->d_name) == parent)
+			child = (pid_t)atoi(entry->d_name);
+	if (proc)
+		closedir(proc);
+	return child;
+}
+
 /* Sends SIGKILL to all children. Their number. */
 static int kill_children(void)
 {

@@ -20,6 +20,9 @@ int child_spawn_self(const char *command, int death_signal, pid_t *pid, int *con
 /* Waits until `pid` has ended; after timeout_ns it gets SIGKILL. Returns its wait status. */
 int child_wait(pid_t pid, int64_t timeout_ns);
 
+/* A child of `parent` by /proc; 0: it has none. */
+pid_t child_first_of(pid_t parent);
+
 /*
  * Kills and reaps every child and, as they are adopted, every descendant. Returns how many there
  * were.

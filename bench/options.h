@@ -74,6 +74,7 @@ struct load_options {
 	uint64_t seed;
 	enum preset preset; /* what was not given follows from it */
 	bool runs_given, duration_given, warmup_given;
+	bool syscalls;                      /* count them */
 	struct cpus allowed;                /* of this process, on the NUMA node if one was named */
 	struct cpus server_cpus, load_cpus; /* empty: not pinned */
 	bool server_cpus_given, load_cpus_given, server_unpinned, load_unpinned;

@@ -179,9 +179,12 @@ static void add_costs(json_t *line, const struct run_result *run)
 	json_object_set_new(line, "effective_ghz",
 			    json_pack("{s:o, s:o}", "server", number(run->server_ghz), "load",
 				      number(run->load_ghz)));
-	/* The probe that counts system calls is a run of its own; it was not asked for. */
-	json_object_set_new(line, "syscalls_per_msg", json_null());
-	json_object_set_new(line, "syscalls_by_name", json_null());
+	/* By the probe, a run of its own that has no line. */
+	bool counted = run->syscalls && run->syscalls->counted;
+	json_object_set_new(line, "syscalls_per_msg",
+			    counted ? json_real(run->syscalls->total) : json_null());
+	json_object_set_new(line, "syscalls_by_name",
+			    counted ? syscalls_by_name_json(run->syscalls) : json_null());
 }
 
 void result_run(struct result_file *result, const char *workload,

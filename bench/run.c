@@ -114,7 +114,7 @@ static bool start_on(struct live *live, uint16_t port)
 		return false;
 	}
 	int err = server_start(&live->own, &words, &spec->options->server_cpus,
-			       (int64_t)spec->options->ready_timeout_ns);
+			       (int64_t)spec->options->ready_timeout_ns, spec->probe != NULL);
 	words_fini(&words);
 	if (err || !await_ready(live))
 		return false;
@@ -287,6 +287,9 @@ static void describe(const struct run_spec *spec, struct run_result *r)
 	r->order = spec->order;
 	r->attempt = spec->attempt;
 	r->canary = spec->canary;
+	r->syscalls = spec->syscalls;
+	if (r->syscalls && !r->syscalls->counted)
+		add_warning(r, "system calls were not counted: %s", r->syscalls->reason);
 	gmtime_r(&now, &utc);
 	strftime(r->began, sizeof(r->began), "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
@@ -526,6 +529,8 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 		loader_stop_process(&live.loader);
 		if (spec->variant)
 			server_stop(&live.own, NULL, 0);
+		if (spec->probe)
+			*spec->probe = live.own.syscalls;
 		speed_measure(&o->load_cpus, &live.load_after);
 		if (spec->variant)
 			speed_measure(&o->server_cpus, &live.server_after);

@@ -10,6 +10,7 @@
 #include "bench/options.h"
 #include "bench/progress.h"
 #include "bench/server.h"
+#include "bench/syscalls.h"
 #include "bench/variant.h"
 
 enum run_status {
@@ -39,6 +40,9 @@ struct run_spec {
 	const char *load_nic;
 	uint32_t run, order, attempt; /* from 1 */
 	bool canary;                  /* beside the blocks: tells drift, enters no mean */
+	const struct syscalls
+		*syscalls;      /* what the probe counted for this row; NULL: not asked for */
+	struct syscalls *probe; /* of a probe: receives raw counts. NULL: a run as any other */
 	const atomic_bool *interrupted;
 	struct progress *progress;
 };
@@ -91,7 +95,8 @@ struct run_result {
 		steal_share;
 	double server_rss_bytes, server_threads, switches_voluntary_per_msg,
 		switches_involuntary_per_msg;
-	const char *limited; /* "no", "client", "both"; NULL: not known */
+	const char *limited;             /* "no", "client", "both"; NULL: not known */
+	const struct syscalls *syscalls; /* of the spec: for a message, by the probe. NULL: none */
 };
 
 /* Runs it. The result, whatever its status, is to be given to run_result_fini(). */

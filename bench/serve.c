@@ -328,7 +328,7 @@ static int run(struct serving *s)
 		fprintf(stderr,
 			"volley serve: no control on port %u: %s; volley load will know no server costs\n",
 			s->addr.port + 1, strerror(-s->listen_fd));
-	if (server_start(&s->server, &words, &s->server_cpus, READY_TIMEOUT_NS) == 0) {
+	if (server_start(&s->server, &words, &s->server_cpus, READY_TIMEOUT_NS, false) == 0) {
 		s->server.relay = relay_sample;
 		s->server.relay_arg = s;
 		serve(s);

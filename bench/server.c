@@ -29,7 +29,7 @@ static json_t *cpus_to_array(const struct cpus *cpus)
 }
 
 int server_start(struct server *server, const struct words *words, const struct cpus *cpus,
-		 int64_t ready_timeout_ns)
+		 int64_t ready_timeout_ns, bool count_syscalls)
 {
 	char why[256];
 	int fd;
@@ -57,9 +57,10 @@ int server_start(struct server *server, const struct words *words, const struct 
 		return -EINVAL;
 	}
 	err = control_send(&server->control,
-			   json_pack("{s:s, s:o, s:o, s:I}", "type", "start", "argv", argv, "cpus",
-				     cpus_to_array(cpus), "ready_timeout_ns",
-				     (json_int_t)ready_timeout_ns));
+			   json_pack("{s:s, s:o, s:o, s:I, s:b}", "type", "start", "argv", argv,
+				     "cpus", cpus_to_array(cpus), "ready_timeout_ns",
+				     (json_int_t)ready_timeout_ns, "count_syscalls",
+				     (int)count_syscalls));
 	if (err)
 		fail(server, "the supervisor died");
 	return err;
@@ -94,7 +95,9 @@ static void handle_message(struct server *server, const json_t *message)
 	} else if (strcmp(type, "sample") == 0) {
 		handle_sample(server, message);
 	} else if (strcmp(type, "failed") == 0) {
-		snprintf(reason, sizeof(reason), "the server %s",
+		/* What is said of perf is not said of the server. */
+		snprintf(reason, sizeof(reason), "%s%s",
+			 json_is_true(json_object_get(message, "perf")) ? "" : "the server ",
 			 control_text(message, "reason", "failed"));
 		fail(server, reason);
 	} else if (strcmp(type, "exited") == 0) {
@@ -133,8 +136,11 @@ void server_stop(struct server *server, char *text, size_t text_bytes)
 	    control_send(&server->control, json_pack("{s:s}", "type", "stop")) == 0) {
 		while (control_receive(&server->control, &message, STOP_PATIENCE_NS) == 1) {
 			int stopped = strcmp(control_type(message), "stopped") == 0;
-			if (stopped)
+			if (stopped) {
 				server->total = total_parse(control_text(message, "last_line", ""));
+				syscalls_from_json(json_object_get(message, "syscalls"),
+						   &server->syscalls);
+			}
 			if (stopped && text)
 				snprintf(text, text_bytes, "%s", control_text(message, "text", ""));
 			json_decref(message);

@@ -9,6 +9,7 @@
 #include "bench/control.h"
 #include "bench/cpus.h"
 #include "bench/sample.h"
+#include "bench/syscalls.h"
 #include "bench/total.h"
 #include "bench/words.h"
 
@@ -19,6 +20,7 @@ struct server {
 	uint16_t port;      /* that READY told; 0: it told none */
 	struct sample before, after;
 	struct total total; /* that it told at its end, known after server_stop */
+	struct syscalls syscalls; /* once it has stopped, if they were to be counted */
 	char reason[384];
 	/* Receives each sample as it comes; NULL: nobody. Set after server_start. */
 	void (*relay)(const json_t *message, void *arg);
@@ -26,11 +28,12 @@ struct server {
 };
 
 /*
- * Starts a supervisor and through it the server, which is not ready yet. 0, or -errno with
- * server->reason. Ends with server_stop.
+ * Starts a supervisor and through it the server, which is not ready yet. With `count_syscalls` they
+ * are counted between the two samples, which slows it down. 0, or -errno with server->reason. Ends
+ * with server_stop.
  */
 int server_start(struct server *server, const struct words *words, const struct cpus *cpus,
-		 int64_t ready_timeout_ns);
+		 int64_t ready_timeout_ns, bool count_syscalls);
 
 /*
  * Asks for a sample, which server_handle() will receive into `before` ("begin") or `after` ("end").

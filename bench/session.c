@@ -12,6 +12,7 @@
 #include "bench/comparison.h"
 #include "bench/finding.h"
 #include "bench/preflight.h"
+#include "bench/probe.h"
 #include "bench/progress.h"
 #include "bench/result.h"
 #include "bench/series.h"
@@ -103,6 +104,7 @@ static struct run_spec spec_of(struct state *state, const struct session_row *ro
 		.run = run,
 		.order = order,
 		.attempt = 1,
+		.syscalls = session->options->syscalls ? &row->syscalls : NULL,
 		.interrupted = &interrupted,
 		.progress = &state->progress,
 	};
@@ -173,7 +175,28 @@ static bool out_of_budget(const struct state *state)
 
 static void plan_runs(struct state *state, unsigned int rows)
 {
-	state->progress.runs = state->blocks * rows + (state->canaries ? 2 : 0);
+	unsigned int probes = state->session->options->syscalls ? rows : 0;
+
+	state->progress.runs = state->blocks * rows + (state->canaries ? 2 : 0) + probes;
+}
+
+/* Before the first block, so that every run line can tell. */
+static void count_syscalls(struct state *state, const unsigned int *rows, unsigned int count)
+{
+	for (unsigned int i = 0; i < count && !is_interrupted(); i++) {
+		struct session_row *row = &state->session->rows[rows[i]];
+		struct run_spec spec = spec_of(state, row, 1, 0);
+
+		spec.syscalls = NULL;
+		progress_run(&state->progress, row->name, 0, false);
+		probe_syscalls(&spec, &row->syscalls);
+		state->progress.runs_done++;
+		if (!row->syscalls.counted && !is_interrupted())
+			progress_note(&state->progress,
+				      "volley %s: %s: system calls were not counted: %s",
+				      state->session->options->command, row->name,
+				      row->syscalls.reason);
+	}
 }
 
 /*
@@ -246,6 +269,8 @@ static int run_blocks(struct state *state)
 		return 0;
 	const struct session_row *reference = &session->rows[order[0]];
 	state->block_ns = count * state->run_ns;
+	if (session->options->syscalls)
+		count_syscalls(state, order, count);
 	if (state->canaries && run_row(state, reference, 1, 0, true) != 0)
 		return -ENOMEM;
 	while (block < state->blocks && !is_interrupted() && !out_of_budget(state)) {
@@ -400,7 +425,8 @@ int session_run(struct session *session)
 	state.run_ns = run_ns;
 	state.began_ns = vly_now_ns();
 	state.canaries = runnable > 1 && o->runs >= STATS_RUNS_MIN;
-	uint32_t runs = runnable * o->runs + (state.canaries ? 2 : 0);
+	plan_runs(&state, runnable);
+	uint32_t runs = state.progress.runs;
 	(void)child_adopt_orphans();
 	preflight_warnings(o, print_warning, (void *)(uintptr_t)o);
 	write_header(&state);

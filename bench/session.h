@@ -17,6 +17,7 @@ struct session_row {
 	const struct variant *variant; /* NULL: the session's peer */
 	const char *name;
 	char unavailable[RUN_REASON_BYTES]; /* empty: it can run */
+	struct syscalls syscalls;           /* what the probe counted, if asked for */
 };
 
 struct session {
@@ -47,7 +48,8 @@ struct session {
 /*
  * Runs every row options->runs times, in blocks of random order by options->seed, writes the result
  * file and prints the table. Where rows are compared with confidence the first row runs once more
- * before the first block and after the last one, as a canary for drift. Returns an exit code.
+ * before the first block and after the last one, as a canary for drift. With options->syscalls each
+ * row runs once under perf before all that. Returns an exit code.
  */
 int session_run(struct session *session);
 

@@ -18,12 +18,14 @@
 #include "bench/child.h"
 #include "bench/control.h"
 #include "bench/cpus.h"
+#include "bench/perf.h"
 #include "bench/sample.h"
 #include "bench/words.h"
 #include "volley/core.h"
 
 #define LINE_BYTES 512
 #define STOP_PATIENCE_NS INT64_C(2000000000)
+#define PERF_PATIENCE_NS INT64_C(5000000000) /* it adds up the counts of every thread */
 #define HELLO_PATIENCE_NS INT64_C(5000000000)
 #define NS_PER_MS 1000000
 
@@ -38,7 +40,8 @@ struct lines {
 struct supervisor {
 	struct control control;
 	int signal_fd;
-	pid_t server; /* 0: not started */
+	pid_t server;     /* 0: not started; with perf in front of it: perf */
+	struct perf perf; /* if wanted */
 	struct cpus cpus;
 	struct lines out, err;
 	bool ready, exited, stopping, end;
@@ -126,9 +129,10 @@ static void drain(struct supervisor *s, struct lines *lines)
  * In the new process. An error goes to the parent as a number through `err_fd`, which a successful
  * exec closes.
  */
-static _Noreturn void become_server(const struct words *words, const struct cpus *cpus, int out_fd,
-				    int stderr_fd, int err_fd, pid_t parent)
+static _Noreturn void become_server(const struct supervisor *s, const struct words *words,
+				    int out_fd, int stderr_fd, int err_fd, pid_t parent)
 {
+	const struct cpus *cpus = &s->cpus;
 	sigset_t none;
 	int err = 0;
 
@@ -139,6 +143,7 @@ static _Noreturn void become_server(const struct words *words, const struct cpus
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(out_fd, STDOUT_FILENO);
 	dup2(stderr_fd, STDERR_FILENO);
+	perf_inherit(&s->perf);
 	if (cpus->count)
 		err = -cpus_pin(cpus);
 	if (!err) {
@@ -176,7 +181,8 @@ static int start_server(struct supervisor *s, const struct words *words)
 	}
 	s->server = fork();
 	if (s->server == 0)
-		become_server(words, &s->cpus, out[1], err[1], failure[1], parent);
+		become_server(s, words, out[1], err[1], failure[1], parent);
+	perf_started(&s->perf);
 	close(out[1]);
 	close(err[1]);
 	close(failure[1]);
@@ -209,6 +215,12 @@ static void handle_start(struct supervisor *s, const json_t *message)
 		words_fini(&words);
 		return;
 	}
+	s->perf.wanted = json_is_true(json_object_get(message, "count_syscalls"));
+	if (s->perf.wanted && perf_prepare(&s->perf, &words, reason, sizeof(reason)) != 0) {
+		say(s, json_pack("{s:s, s:s, s:b}", "type", "failed", "reason", reason, "perf", 1));
+		words_fini(&words);
+		return;
+	}
 	int err = start_server(s, &words);
 	if (err) {
 		snprintf(reason, sizeof(reason), "cannot start '%.200s': %s", words.argv[0],
@@ -223,20 +235,39 @@ static void handle_start(struct supervisor *s, const json_t *message)
 
 static void handle_sample(struct supervisor *s, const json_t *message)
 {
+	const char *id = control_text(message, "id", "");
+	bool begins = strcmp(id, "begin") == 0;
 	struct sample sample;
 
+	/* Whoever is not counted in time has no result, and that says so. */
+	if (s->perf.wanted && !s->exited)
+		(void)perf_count(&s->perf, begins);
 	sample_take(s->server && !s->exited, &s->cpus, &sample);
-	say(s, sample_to_json(&sample, control_text(message, "id", "")));
+	say(s, sample_to_json(&sample, id));
 }
 
 static void say_stopped(struct supervisor *s)
 {
+	struct syscalls syscalls;
 	char text[96];
+	json_t *message = json_pack("{s:s, s:s, s:s}", "type", "stopped", "text",
+				    child_status_text(s->status, text, sizeof(text)), "last_line",
+				    s->out.last);
 
-	say(s,
-	    json_pack("{s:s, s:s, s:s}", "type", "stopped", "text",
-		      child_status_text(s->status, text, sizeof(text)), "last_line", s->out.last));
+	if (s->perf.wanted && s->exited) {
+		perf_result(&s->perf, &syscalls);
+		json_object_set_new(message, "syscalls", syscalls_to_json(&syscalls));
+	}
+	say(s, message);
 	s->end = true;
+}
+
+/* Whom SIGTERM ends: perf would not say what it counted, and ends after its server anyway. */
+static pid_t real_server(const struct supervisor *s)
+{
+	pid_t pid = s->perf.wanted ? perf_server(s->server) : 0;
+
+	return pid ? pid : s->server;
 }
 
 static void handle_stop(struct supervisor *s)
@@ -246,13 +277,20 @@ static void handle_stop(struct supervisor *s)
 		return;
 	}
 	s->stopping = true;
-	s->deadline_ns = vly_now_ns() + STOP_PATIENCE_NS;
-	kill(s->server, SIGTERM);
+	s->deadline_ns =
+		vly_now_ns() + (uint64_t)(s->perf.wanted ? PERF_PATIENCE_NS : STOP_PATIENCE_NS);
+	kill(real_server(s), SIGTERM);
 }
 
 /* The likeliest explanation of why it ended. */
 static const char *last_words(const struct supervisor *s)
 {
+	static char diagnosis[LINE_BYTES];
+
+	if (s->perf.wanted && !s->ready)
+		perf_diagnose(&s->perf, diagnosis, sizeof(diagnosis));
+	if (diagnosis[0])
+		return diagnosis;
 	if (s->err.last[0])
 		return s->err.last;
 	return strncmp(s->out.last, "READY", 5) == 0 ? "" : s->out.last;
@@ -361,8 +399,8 @@ static void serve(struct supervisor *s)
 
 int supervise_main(int control_fd)
 {
-	struct supervisor s = {.out = {.fd = -1}, .err = {.fd = -1}};
-	sigset_t signals;
+	struct supervisor s = {.out = {.fd = -1}, .err = {.fd = -1}, .perf = PERF_NONE};
+	sigset_t signals, pipes;
 	char why[256];
 
 	control_init(&s.control, control_fd);
@@ -373,6 +411,10 @@ int supervise_main(int control_fd)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* Of a perf that has died; blocked, not ignored: that the server would inherit. */
+	sigemptyset(&pipes);
+	sigaddset(&pipes, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &pipes, NULL);
 	s.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (s.signal_fd < 0 || child_adopt_orphans() != 0) {
 		fprintf(stderr, "volley supervise: %s\n", strerror(errno));
@@ -385,6 +427,7 @@ int supervise_main(int control_fd)
 	}
 	serve(&s);
 	child_kill_all();
+	perf_fini(&s.perf);
 	control_fini(&s.control);
 	return 0;
 }
