@@ -52,6 +52,12 @@ extern struct vly_clock_state vly_clock_state;
  */
 void vly_clock_init(void);
 
+/*
+ * For simulations: from the first call on the clock stands at `ns` until the next call, in the whole
+ * process. Never with other threads running; nothing sets it going again.
+ */
+void vly_clock_freeze(uint64_t ns);
+
 /* Cycles per second of vly_clock_cycles(). */
 uint64_t vly_clock_cycles_hz(void);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -229,4 +230,16 @@ Test(clock, init_from_many_threads_calibrates_once)
 	vly_clock_init();
 	for (int i = 0; i < 8; i++)
 		cr_assert_arr_eq(&scales[i], &vly_clock_state.scale, sizeof(scales[i]));
+}
+
+Test(clock, frozen_it_stands_where_it_was_put)
+{
+	vly_clock_freeze(5000000000u);
+	cr_assert_eq(vly_clock_ns(), 5000000000u);
+	usleep(1000);
+	cr_assert_eq(vly_clock_ns(), 5000000000u);
+	vly_clock_freeze(5000000001u);
+	vly_clock_init();
+	cr_assert_eq(vly_clock_ns(), 5000000001u);
+	cr_assert_eq(vly_clock_after(9), 5000000010u);
 }

@@ -1,0 +1,61 @@
+/* wire.c - the wires that are built; finding the stack that a nic's name asks for */
+#include "nic/inet/wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct vly_wire_ops *const built[] = {
+	NULL,
+};
+
+static const struct vly_wire_ops *added;
+
+void vly_wire_add(const struct vly_wire_ops *extra)
+{
+	added = extra;
+}
+
+const struct vly_wire_ops *vly_wire_find(const char *name)
+{
+	for (unsigned i = 0; built[i]; i++) {
+		if (strcmp(built[i]->name, name) == 0)
+			return built[i];
+	}
+	return added && strcmp(added->name, name) == 0 ? added : NULL;
+}
+
+int vly_wire_resolve(const struct vly_nic_spec *spec,
+		     const struct vly_wire_ops *stack[VLY_WIRE_STACK_MAX + 1], char *why,
+		     size_t why_bytes)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < spec->options_count; i++) {
+		const struct vly_wire_ops *wire = vly_wire_find(spec->options[i].key);
+
+		if (!wire || spec->options[i].value)
+			continue;
+		if (count == VLY_WIRE_STACK_MAX) {
+			snprintf(why, why_bytes, "more than %d wires", VLY_WIRE_STACK_MAX);
+			return -EINVAL;
+		}
+		if (count && !stack[count - 1]->wraps) {
+			snprintf(why, why_bytes, "wire %s does not wrap another: %s comes too late",
+				 stack[count - 1]->name, wire->name);
+			return -EINVAL;
+		}
+		stack[count++] = wire;
+	}
+	stack[count] = NULL;
+	if (!count) {
+		snprintf(why, why_bytes, "nic %s needs a wire, such as %s:hub,ip=10.0.0.1/24",
+			 spec->name, spec->name);
+		return -EINVAL;
+	}
+	if (stack[count - 1]->wraps) {
+		snprintf(why, why_bytes, "wire %s needs another below it", stack[count - 1]->name);
+		return -EINVAL;
+	}
+	return 0;
+}

@@ -1,0 +1,178 @@
+/* wire.h - the contract of a wire: whatever carries Ethernet frames for the inet nic */
+#ifndef VLY_NIC_INET_WIRE_H
+#define VLY_NIC_INET_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mempool/region.h"
+#include "nic/spec.h"
+#include "volley/config.h"
+
+/*
+ * How a wire is named. In a nic's name `inet:WORD,WORD,...,key=value,...` the bare words that name
+ * wires form a stack, outermost first; the last one is a wire proper, those before it wrap the next:
+ *
+ *	inet:loop,fd=5,side=0,ip=10.0.0.1/16,ips=32
+ *	inet:hub,ip=10.0.0.1/24				every core a host of its own
+ *	inet:pcap,impair,hub,ip=10.0.0.1/24,file=/tmp/x.pcap,loss=0.01,seed=7
+ *
+ * Each wire lists the keys it knows; the nic adds its own and refuses the rest.
+ *
+ * A core opens one queue of a wire, on its own thread, and everything below is called there. Frames
+ * begin with the Ethernet header and have no frame check sequence. Time is a parameter: nanoseconds
+ * on the scale of vly_clock_ns(), never running backwards. Nothing but open and close allocates, logs
+ * or makes system calls (a wake-up of a sleeping peer, and wires over descriptors, excepted).
+ */
+
+enum vly_frame_flag {
+	/* received: the wire has verified IP and TCP or UDP checksums, and they are right */
+	VLY_FRAME_CHECKED = 1 << 0,
+	/* received: it has verified them, and one is wrong */
+	VLY_FRAME_BAD = 1 << 1,
+	/*
+	 * To be sent, only with VLY_WIRE_TX_CHECKSUM: the wire completes the checksums. That of IP is
+	 * 0, that of TCP or UDP is the folded sum of the pseudo header, not complemented.
+	 */
+	VLY_FRAME_COMPLETE = 1 << 2,
+};
+
+/* A frame in the wire's memory. */
+struct vly_frame {
+	uint8_t *data;
+	uint32_t len; /* received, or to be sent; as lent by tx_take: how much room there is */
+	uint16_t flags;
+	uint16_t mss; /* to be sent, only with VLY_WIRE_TSO: cut into segments of so much payload; 0: do not */
+};
+
+enum vly_wire_cap {
+	VLY_WIRE_TX_CHECKSUM = 1 << 0, /* completes checksums of IP, TCP and UDP */
+	VLY_WIRE_RX_CHECKSUM =
+		1 << 1,        /* verifies them; a frame it could not verify has neither flag */
+	VLY_WIRE_TSO = 1 << 2, /* cuts frames of up to tso_bytes */
+	VLY_WIRE_RSS = 1 << 3, /* spreads received flows over queues by Toeplitz of rss_key */
+	/* each core has a MAC of its own and owns the addresses ip + index * ips ... */
+	VLY_WIRE_HOST_PER_CORE = 1 << 4,
+};
+
+struct vly_wire_ops;
+
+/* Filled by open; constant afterwards, but for link_up. */
+struct vly_wire {
+	const struct vly_wire_ops *ops;
+	uint32_t caps; /* enum vly_wire_cap */
+	uint32_t mtu;  /* bytes of an IP packet; frames of mtu + 14 fit */
+	uint32_t tso_bytes;
+	uint16_t queue, queues; /* this one, of so many */
+	uint8_t mac[6];
+	bool link_up; /* may change during any call; frames sent while it is down are lost */
+	/* with VLY_WIRE_RSS: a flow belongs to queue rss_table[hash % rss_table_count] */
+	const uint8_t *rss_key; /* VLY_TOEPLITZ_KEY_BYTES */
+	const uint16_t *rss_table;
+	uint32_t rss_table_count;
+	uint64_t rx_dropped; /* frames the wire itself could not take: counters, written by the core */
+	uint64_t tx_dropped;
+};
+
+/* What a wire is opened with. Borrowed during the call, but for region, config. */
+struct vly_wire_setup {
+	struct vly_region *region; /* all memory comes from here: as much as region_bytes() said */
+	const struct vly_config *config;
+	const struct vly_nic_spec *spec;
+	const struct vly_wire_ops *const *stack; /* this wire, then those below it, then NULL */
+	uint16_t queue, queues; /* the core's index, and how many cores there are */
+	uint64_t now_ns;
+	uint64_t seed; /* of option seed=, else from the system: for whatever is random */
+};
+
+struct vly_wire_ops {
+	const char *name;
+	const char *const *keys; /* options it knows, NULL-terminated */
+	bool wraps;              /* needs a wire below it */
+
+	/* As vly_nic_ops.check. `stack` as in the setup. */
+	int (*check)(const struct vly_nic_spec *spec, const struct vly_wire_ops *const *stack,
+		     char *why, size_t why_bytes);
+	/* Bytes that open takes from the region, those of the wires below included. */
+	size_t (*region_bytes)(const struct vly_config *config, const struct vly_nic_spec *spec,
+			       const struct vly_wire_ops *const *stack);
+	/* 0 or -errno, logged. A wrapper opens what is below by vly_wire_open_below(). */
+	int (*open)(const struct vly_wire_setup *setup, struct vly_wire **wire);
+	/* Frames lent are given back by it. */
+	void (*close)(struct vly_wire *wire);
+
+	/*
+	 * Lends up to `max` received frames, in order, until the next rx_done; several bursts may be out.
+	 * The nic may overwrite them.
+	 */
+	uint32_t (*rx_burst)(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
+			     uint32_t max);
+	/* All frames received so far are the wire's again. Called once per poll, before its bursts. */
+	void (*rx_done)(struct vly_wire *wire, uint64_t now_ns);
+
+	/*
+	 * Lends up to `max` empty frames to build in, each with `len` bytes of room (mtu + 14 at
+	 * least). Fewer, or 0, is back-pressure, never an error. They lie where they will be sent
+	 * from: a slot of the loop, an mbuf. A wire prefetches them for writing.
+	 */
+	uint32_t (*tx_take)(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
+			    uint32_t max);
+	/*
+	 * Sends the first `count` (0 too) of the frames that the last tx_take lent, in that order, with
+	 * `len` and `flags` set; takes back the rest. Exactly once after each tx_take that lent any;
+	 * one wake-up of the peer at most.
+	 */
+	void (*tx_send)(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
+			uint32_t count);
+
+	/* Whether rx_burst would find something now. */
+	bool (*has_work)(struct vly_wire *wire, uint64_t now_ns);
+	/*
+	 * When it has work without any arrival (delayed frames); UINT64_MAX: never. NULL: never.
+	 */
+	uint64_t (*next_ns)(struct vly_wire *wire);
+	/*
+	 * A descriptor that polls readable after arm, when something has come; -1: the wire cannot
+	 * wake anybody, and its core must not sleep.
+	 */
+	int (*fd)(struct vly_wire *wire);
+	/*
+	 * Before sleeping: from now on an arrival (and, if tx_wanted, room after tx_take lent fewer
+	 * than asked) makes the descriptor readable. False, and not armed: it is there already.
+	 */
+	bool (*arm)(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted);
+	/* After sleeping, or instead of it; also empties the descriptor. */
+	void (*disarm)(struct vly_wire *wire);
+};
+
+/* Most wires that a stack may have. */
+#define VLY_WIRE_STACK_MAX 8
+
+/*
+ * The stack that a nic's name asks for: its ops, NULL-terminated. -EINVAL with the reason in `why`:
+ * none, a wrapper last, a wire proper not last. Other bare words are left to the caller.
+ */
+int vly_wire_resolve(const struct vly_nic_spec *spec,
+		     const struct vly_wire_ops *stack[VLY_WIRE_STACK_MAX + 1], char *why,
+		     size_t why_bytes);
+
+/* The wire called `name`, or NULL. */
+const struct vly_wire_ops *vly_wire_find(const char *name);
+
+/* For wrappers: opens the wire below. */
+static inline int vly_wire_open_below(const struct vly_wire_setup *setup, struct vly_wire **wire)
+{
+	struct vly_wire_setup below = *setup;
+
+	below.stack++;
+	return below.stack[0]->open(&below, wire);
+}
+
+/*
+ * For tests: makes a wire known by its name, or forgets it (`extra` NULL). One at a time, while no
+ * engine is open. So a test's own wire (frames put in and taken out by hand) needs no line here.
+ */
+void vly_wire_add(const struct vly_wire_ops *extra);
+
+#endif
