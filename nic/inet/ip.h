@@ -5,34 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "nic/inet/ipv4.h"
 #include "nic/inet/wire.h"
 
 struct vly_inet;
 
-#define VLY_ETH_BYTES 14u
-#define VLY_IP_BYTES 20u
-
-enum {
-	VLY_PROTO_ICMP = 1,
-	VLY_PROTO_TCP = 6,
-	VLY_PROTO_UDP = 17
-};
-
-/* A received packet whose IP header was validated. */
-struct vly_packet {
-	uint8_t *ip;
-	uint8_t *l4;
-	uint32_t l4_len;   /* as the IP header says; padding cut off */
-	uint32_t src, dst; /* network order */
-	uint16_t flags;    /* of the frame: enum vly_frame_flag */
-	uint8_t protocol;
-	bool broadcast; /* to many: answers nothing */
-};
-
 /*
  * Any frame that the TCP fast path does not take: ARP; IPv4 with validation, options skipped,
- * fragments dropped; then ICMP, UDP, or vly_tcp_packet(). The stage of a burst: called once per
- * frame, in order.
+ * fragments dropped; then ICMP, UDP, or vly_tcp_packet().
  */
 void vly_ip_input(struct vly_inet *inet, const struct vly_frame *frame);
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/hash.h"
+#include "nic/inet/drop.h"
 #include "nic/inet/flow.h"
 #include "nic/inet/hop.h"
 #include "nic/inet/route.h"
@@ -15,20 +16,14 @@
 /* Frames lent at once by the wire to be built in. */
 #define VLY_OUT_BURST 32
 
-/* What was counted. Owner core only. */
+/* What was counted besides drops. Owner core only. */
 struct vly_inet_stats {
 	uint64_t rx_frames, tx_frames;
-	uint64_t rx_short, rx_not_ours, rx_unknown; /* truncated; for others; of no known type */
-	uint64_t ip_bad_header, ip_bad_check, ip_fragments, ip_martian, ip_unknown_protocol;
-	uint64_t l4_bad_check, l4_short;
-	uint64_t arp_rx, arp_bad, arp_unsolicited, arp_asked, arp_expired;
-	uint64_t hop_full,
-		hop_dropped; /* table full; frames given up for a neighbour that is silent */
-	uint64_t icmp_rx, icmp_bad, icmp_echo, icmp_unreachable, icmp_frag_needed;
-	uint64_t udp_no_port;
+	uint64_t arp_asked, arp_expired, hop_full;
+	uint64_t icmp_echo, icmp_unreachable, icmp_frag_needed;
 	/* TCP */
 	uint64_t tcp_fast, tcp_slow; /* segments by the path they took */
-	uint64_t tcp_no_flow, tcp_bad_options, tcp_reset_sent, tcp_reset_bad, tcp_challenge;
+	uint64_t tcp_no_flow, tcp_reset_sent, tcp_reset_bad, tcp_challenge;
 	uint64_t tcp_challenge_limited, tcp_paws, tcp_out_of_window, tcp_bad_ack;
 	uint64_t tcp_syn, tcp_syn_full, tcp_cookie_sent, tcp_cookie_ok, tcp_cookie_bad;
 	uint64_t tcp_rto, tcp_retransmit, tcp_fast_retransmit, tcp_tlp, tcp_spurious, tcp_persist;
@@ -60,6 +55,7 @@ struct vly_inet {
 	uint64_t random;               /* state of vly_inet_random() */
 	struct vly_siphash_key secret; /* initial sequence numbers, cookies, ports */
 	struct vly_inet_stats stats;
+	uint64_t drops[VLY_DROP_COUNT];
 	struct vly_tcp_core *tcp; /* tcp.h: all that only TCP knows */
 	struct vly_udp_core *udp; /* udp.h */
 	/* vly_ip_begin .. vly_ip_end */
