@@ -166,6 +166,7 @@ static void step(struct load *load, uint64_t until_ns)
 		load->heard_messages = messages;
 		load->heard_ns = now_ns;
 	}
+	slices_step(&load->result->slices, now_ns, messages);
 	if (now_ns - load->told_ns >= PROGRESS_NS)
 		progress(load, now_ns, messages);
 }
@@ -260,6 +261,8 @@ static int measure(struct load *load)
 		before_ns[i] = load_core_cpu_ns(&load->cores[i]);
 	load->begin_ns = vly_now_ns();
 	load->end_ns = load->begin_ns + load->params->duration_ns;
+	slices_begin(&load->result->slices, load->begin_ns, load->params->duration_ns,
+		     messages_sum(load));
 	atomic_store_explicit(&load->orders.end_ns, load->end_ns, memory_order_relaxed);
 	/* take_window() of load_core.c acquires it */
 	atomic_store_explicit(&load->orders.begin_ns, load->begin_ns, memory_order_release);

@@ -4,6 +4,7 @@
 
 #include "bench/fairness.h"
 #include "bench/histogram.h"
+#include "bench/slices.h"
 #include "bench/total.h"
 
 #include "volley/addr.h"
@@ -88,8 +89,9 @@ struct load_result {
 	uint64_t *per_conn; /* messages of each connection, owned; NULL if no window was reached */
 	uint32_t connections; /* entries of per_conn */
 	struct fairness fairness;
-	double busy_share; /* 0..1, of the busiest load core: its thread's run time / window */
-	uint64_t cpu_ns;   /* run time of all load threads */
+	struct slices slices; /* of the window */
+	double busy_share;    /* 0..1, of the busiest load core: its thread's run time / window */
+	uint64_t cpu_ns;      /* run time of all load threads */
 	uint64_t connected, connect_retries;
 	uint64_t errors; /* connections that failed, by whatever cause */
 	/* of them: closed or reset; wrong payload; more bytes than were sent; no answer */

@@ -97,6 +97,10 @@ static json_t *result_message(const struct load_result *r, int err)
 			  (json_int_t)r->errors, "lost", (json_int_t)r->lost, "wrong",
 			  (json_int_t)r->wrong, "excess", (json_int_t)r->excess, "silent",
 			  (json_int_t)r->silent, "interrupted", (int)r->interrupted);
+	json_t *slices = json_array();
+	for (unsigned i = 0; i < r->slices.count; i++)
+		json_array_append_new(slices, json_real(finite_or_0(r->slices.rate_per_s[i])));
+	json_object_set_new(message, "slices", slices);
 	if (message && counts)
 		json_object_update(message, counts);
 	if (message)

@@ -124,6 +124,10 @@ static void handle_result(struct loader *loader, const json_t *message)
 	r->wrong = (uint64_t)control_int(message, "wrong", 0);
 	r->excess = (uint64_t)control_int(message, "excess", 0);
 	r->silent = (uint64_t)control_int(message, "silent", 0);
+	const json_t *slices = json_object_get(message, "slices");
+	for (size_t i = 0; i < json_array_size(slices) && i < SLICES_MAX; i++)
+		r->slices.rate_per_s[r->slices.count++] =
+			json_number_value(json_array_get(slices, i));
 	r->total = total_from_json(json_object_get(message, "total"));
 	r->interrupted = json_is_true(json_object_get(message, "interrupted"));
 	r->fairness = (struct fairness){

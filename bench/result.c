@@ -169,6 +169,9 @@ static void add_costs(json_t *line, const struct run_result *run)
 		{"switches_voluntary_per_msg", run->switches_voluntary_per_msg},
 		{"switches_involuntary_per_msg", run->switches_involuntary_per_msg},
 		{"tsc_ghz", run->tsc_ghz},
+		{"steady_change", run->steady_change},
+		{"retransmits", run->retransmits},
+		{"throttled_s", run->throttled_s},
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)

@@ -4,18 +4,17 @@
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "bench/child.h"
-#include "bench/cpuspeed.h"
+#include "bench/disturbance.h"
+#include "bench/doubt.h"
 #include "bench/loader.h"
 #include "bench/preflight.h"
 #include "bench/speed.h"
-#include "bench/stats.h"
 #include "volley/core.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -39,37 +38,8 @@ struct live {
 	bool begin_asked, opened, end_asked, interrupt_sent;
 	uint64_t deadline_ns, sample_by_ns;
 	struct speed server_before, server_after, load_before, load_after;
+	struct disturbance calm_before, calm_after;
 };
-
-static void add_reason(struct run_result *result, enum run_status status, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static void add_warning(struct run_result *result, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void add_reason(struct run_result *result, enum run_status status, const char *format, ...)
-{
-	va_list args;
-
-	/* The first status stands: what follows are consequences. */
-	if (result->status == RUN_OK)
-		result->status = status;
-	if (result->reasons_count == RUN_REASONS_MAX)
-		return;
-	va_start(args, format);
-	vsnprintf(result->reasons[result->reasons_count++], RUN_REASON_BYTES, format, args);
-	va_end(args);
-}
-
-static void add_warning(struct run_result *result, const char *format, ...)
-{
-	va_list args;
-
-	if (result->warnings_count == RUN_REASONS_MAX)
-		return;
-	va_start(args, format);
-	vsnprintf(result->warnings[result->warnings_count++], RUN_REASON_BYTES, format, args);
-	va_end(args);
-}
 
 static bool is_interrupted(const struct live *live)
 {
@@ -134,7 +104,7 @@ static bool start_server(struct live *live)
 		uint16_t port = spec->port;
 		if (port == 0 &&
 		    preflight_choose_port(vly_now_ns() + (uint64_t)tries, &port) != 0) {
-			add_reason(live->result, RUN_FAILED, "no free port was found");
+			doubt_reason(live->result, RUN_FAILED, "no free port was found");
 			return false;
 		}
 		if (start_on(live, port))
@@ -151,9 +121,10 @@ static bool start_server(struct live *live)
 			break;
 	}
 	if (is_interrupted(live))
-		add_reason(live->result, RUN_INTERRUPTED, "by a signal, while the server started");
+		doubt_reason(live->result, RUN_INTERRUPTED,
+			     "by a signal, while the server started");
 	else
-		add_reason(live->result, RUN_FAILED, "%s", live->own.reason);
+		doubt_reason(live->result, RUN_FAILED, "%s", live->own.reason);
 	return false;
 }
 
@@ -166,6 +137,7 @@ static void pass_samples(struct live *live)
 
 	if (loader->begun && !live->begin_asked) {
 		live->begin_asked = true;
+		disturbance_take(&live->calm_before);
 		live->sample_by_ns = now + SAMPLE_PATIENCE_NS;
 		server_ask_sample(live->server, false);
 	}
@@ -178,6 +150,7 @@ static void pass_samples(struct live *live)
 	}
 	if (loader->ended && !live->end_asked) {
 		live->end_asked = true;
+		disturbance_take(&live->calm_after);
 		live->sample_by_ns = now + SAMPLE_PATIENCE_NS;
 		server_ask_sample(live->server, true);
 	}
@@ -259,6 +232,9 @@ static void blank(struct run_result *r)
 		&r->server_threads,
 		&r->switches_voluntary_per_msg,
 		&r->switches_involuntary_per_msg,
+		&r->steady_change,
+		&r->retransmits,
+		&r->throttled_s,
 	};
 
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
@@ -289,7 +265,7 @@ static void describe(const struct run_spec *spec, struct run_result *r)
 	r->canary = spec->canary;
 	r->syscalls = spec->syscalls;
 	if (r->syscalls && !r->syscalls->counted)
-		add_warning(r, "system calls were not counted: %s", r->syscalls->reason);
+		doubt_warn(r, "system calls were not counted: %s", r->syscalls->reason);
 	gmtime_r(&now, &utc);
 	strftime(r->began, sizeof(r->began), "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
@@ -313,6 +289,9 @@ static void take_load(struct live *live)
 	r->window_s = load->window_s;
 	r->fairness = load->fairness;
 	r->load_busy_share = load->busy_share;
+	r->steady = slices_steady(&load->slices, &r->steady_change);
+	r->retransmits = disturbance_retransmits(&live->calm_before, &live->calm_after);
+	r->throttled_s = disturbance_throttled_s(&live->calm_before, &live->calm_after);
 	if (load->messages > 0) {
 		r->load_cpu_us_per_msg = (double)load->cpu_ns / 1e3 / (double)load->messages;
 		r->load_cycles_per_msg = r->load_cpu_us_per_msg * 1e3 * r->load_ghz;
@@ -415,20 +394,6 @@ static void take_speed(struct live *live)
 	r->tsc_ghz = speed_tsc_ghz();
 }
 
-static void judge_speed(struct run_result *r, const char *role, const struct cpus *cpus,
-			const struct speed *before, const struct speed *after)
-{
-	unsigned int index;
-
-	if (speed_change(before, after, &index) <= CPUSPEED_CHANGE_MAX)
-		return;
-	add_reason(
-		r, RUN_INVALID,
-		"the speed of %s CPU %d changed from %.2f to %.2f GHz during the run, more than %.0f%%",
-		role, cpus->list[index], before->ghz[index], after->ghz[index],
-		CPUSPEED_CHANGE_MAX * 100);
-}
-
 /* A server that tells what its code has seen is held to it, whether it had to tell or not. */
 static void judge_total(struct live *live)
 {
@@ -437,40 +402,7 @@ static void judge_total(struct live *live)
 	if (!live->spec->variant || (!live->spec->variant->counts && !live->own.total.known))
 		return;
 	if (!total_agrees(&live->own.total, &live->loader.result.total, why, sizeof(why)))
-		add_reason(live->result, RUN_INVALID, "%s", why);
-}
-
-static void judge_limits(struct run_result *r)
-{
-	if (!isnan(r->server_busy_share) && !isnan(r->load_busy_share)) {
-		r->limited = "no";
-		if (r->load_busy_share > RUN_SATURATED)
-			r->limited = r->server_busy_share > RUN_SATURATED ? "both" : "client";
-	}
-	if (r->limited && strcmp(r->limited, "client") == 0)
-		add_warning(
-			r,
-			"client-limited: the load generator was %.0f%% busy, the server only %.0f%%: the rate is a lower bound",
-			r->load_busy_share * 100, r->server_busy_share * 100);
-	if (r->fairness.jain < FAIRNESS_JAIN_MIN)
-		add_warning(
-			r,
-			"UNFAIR: Jain's index is %.3f, the slowest connection had %llu messages, the median one %llu",
-			r->fairness.jain, (unsigned long long)r->fairness.min,
-			(unsigned long long)r->fairness.p50);
-	if (!isnan(r->steal_share) && r->steal_share > RUN_STEAL_MAX)
-		add_warning(r, "the hypervisor took %.0f%% of the server's CPU time",
-			    r->steal_share * 100);
-	if (!isnan(r->server_cpus_other_share) && r->server_cpus_other_share > RUN_OTHERS_MAX)
-		add_warning(
-			r,
-			"something else used %.0f%% of the server's CPUs: is the machine idle otherwise?",
-			r->server_cpus_other_share * 100);
-	if (!isnan(r->little) && !stats_little_agrees(r->little))
-		add_warning(
-			r,
-			"rate times mean latency is %.2f of the messages under way: some of them waited outside what is timed",
-			r->little);
+		doubt_reason(live->result, RUN_INVALID, "%s", why);
 }
 
 static void judge(struct live *live)
@@ -480,29 +412,29 @@ static void judge(struct live *live)
 	const struct load_options *o = live->spec->options;
 
 	if (is_interrupted(live))
-		add_reason(r, RUN_INTERRUPTED, "by a signal, while %s",
-			   load_phase_name(live->loader.phase));
+		doubt_reason(r, RUN_INTERRUPTED, "by a signal, while %s",
+			     load_phase_name(live->loader.phase));
 	else if (live->server->failed)
-		add_reason(r, RUN_FAILED, "%s", live->server->reason);
+		doubt_reason(r, RUN_FAILED, "%s", live->server->reason);
 	if (r->status != RUN_INTERRUPTED &&
 	    (live->loader.failed || live->loader.err || !live->loader.done)) {
 		if (load->reason[0])
-			add_reason(r, RUN_FAILED, "%s", load->reason);
+			doubt_reason(r, RUN_FAILED, "%s", load->reason);
 		else if (r->status == RUN_OK)
-			add_reason(r, RUN_FAILED, "the load failed: %s",
-				   strerror(-live->loader.err));
+			doubt_reason(r, RUN_FAILED, "the load failed: %s",
+				     strerror(-live->loader.err));
 	}
 	if (r->status == RUN_OK && load->interrupted)
-		add_reason(r, RUN_INTERRUPTED, "%s",
-			   load->reason[0] ? load->reason : "the load was interrupted");
+		doubt_reason(r, RUN_INTERRUPTED, "%s",
+			     load->reason[0] ? load->reason : "the load was interrupted");
 	if (r->status == RUN_OK && r->messages == 0)
-		add_reason(r, RUN_FAILED, "not one message came back within the window");
+		doubt_reason(r, RUN_FAILED, "not one message came back within the window");
 	if (r->status != RUN_OK)
 		return;
-	judge_speed(r, "server", &o->server_cpus, &live->server_before, &live->server_after);
-	judge_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);
+	doubt_speed(r, "server", &o->server_cpus, &live->server_before, &live->server_after);
+	doubt_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);
 	judge_total(live);
-	judge_limits(r);
+	doubt_limits(r);
 	if (r->status == RUN_OK)
 		r->rate_msg_per_s = (double)r->messages / r->window_s;
 }
@@ -547,7 +479,7 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 void run_unavailable(const struct run_spec *spec, const char *reason, struct run_result *result)
 {
 	describe(spec, result);
-	add_reason(result, RUN_UNAVAILABLE, "%s", reason);
+	doubt_reason(result, RUN_UNAVAILABLE, "%s", reason);
 }
 
 void run_result_fini(struct run_result *result)

@@ -65,6 +65,7 @@ extern const char *const run_percentile_names[RUN_PERCENTILES];
 #define RUN_OTHERS_MAX 0.10 /* tick accounting: below this it may be rounding */
 
 #define RUN_REASONS_MAX 6
+#define RUN_WARNINGS_MAX 10
 #define RUN_REASON_BYTES 512
 
 /* What a run measured; NAN where it did not. */
@@ -74,9 +75,9 @@ struct run_result {
 	uint32_t run, order, attempt;
 	bool canary;
 	unsigned int reasons_count, warnings_count;
-	char reasons[RUN_REASONS_MAX][RUN_REASON_BYTES];  /* why it is not ok */
-	char warnings[RUN_REASONS_MAX][RUN_REASON_BYTES]; /* what else a reader has to know */
-	char began[32];                                   /* UTC, ISO 8601 */
+	char reasons[RUN_REASONS_MAX][RUN_REASON_BYTES];   /* why it is not ok */
+	char warnings[RUN_WARNINGS_MAX][RUN_REASON_BYTES]; /* what else a reader has to know */
+	char began[32];                                    /* UTC, ISO 8601 */
 
 	bool measured; /* the window was reached: the counts below are real */
 	uint64_t messages;
@@ -85,6 +86,9 @@ struct run_result {
 	double little; /* rate * mean latency / messages under way */
 	char *hdr;     /* owned; NULL */
 	struct fairness fairness;
+	bool steady; /* false: the rate moved over the window, by steady_change of its middle */
+	double steady_change;
+	double retransmits, throttled_s;
 	uint64_t connected, connect_retries, errors, lost, wrong, excess, silent;
 
 	double server_cpu_us_per_msg, server_cpu_us_per_msg_scaled, user_share;
