@@ -4,7 +4,7 @@
 /* Fewer come within the kernel's own cap: any one of them ends the wait. */
 #define PACE_LOW (PACE_CAP - PACE_CAP / 4)
 /* A batch is to carry at most this part of the open connections, so that their peers work meanwhile. */
-#define CONNS_SHARE 4u
+#define CONNS_SHARE 2u
 /* What a batch that does not fill may cost. */
 #define MIN_WAIT_US 30u
 
