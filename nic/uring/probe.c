@@ -93,6 +93,20 @@ static bool next_cqe(struct uring_ring *ring, struct io_uring_cqe *cqe)
 	return true;
 }
 
+/* A filter may let a ring be opened and not entered. */
+static int try_enter(struct uring_ring *ring)
+{
+	struct uring_wait wait = {.count = 1, .timeout_ns = PATIENCE_NS};
+	struct io_uring_cqe cqe;
+
+	uring_ring_sqe(ring)->opcode = IORING_OP_NOP;
+	int error = uring_ring_enter(ring, &wait);
+
+	if (error && error != -EINTR && error != -ETIME)
+		return error;
+	return next_cqe(ring, &cqe) ? 0 : -EIO;
+}
+
 static bool none_waits(struct uring_ring *ring)
 {
 	struct uring_wait wait = {.count = 0};
@@ -438,7 +452,9 @@ static void probe_once(void)
 		if (!base_error)
 			require(open_scratch(&ring), "io_uring_setup");
 		if (!base_error) {
-			try_on_ring(&ring);
+			require(try_enter(&ring), "io_uring_enter");
+			if (!base_error)
+				try_on_ring(&ring);
 			uring_ring_close(&ring);
 			switch_off();
 		}
