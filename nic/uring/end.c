@@ -56,8 +56,16 @@ void uring_end_step(struct uring_nic *uring, struct uring_conn *conn)
 		}
 		conn->marks |= MARK_CANCELLING;
 	}
-	if (conn->ops || conn->notices || conn->dgrams)
+	if (conn->ops || conn->dgrams)
 		return;
+	if (conn->notices) {
+		/* What the peer does not take stays in the socket and keeps our memory, until a reset drops it. */
+		if (conn->marks & MARK_RESET && uring_reset(uring, conn))
+			conn->marks &= (uint16_t)~MARK_RESET;
+		else if (conn->marks & MARK_RESET)
+			uring_ready(uring, conn);
+		return;
+	}
 	if (!close_file(uring, conn)) {
 		uring_ready(uring, conn);
 		return;

@@ -217,6 +217,8 @@ uint32_t uring_enter(struct uring_nic *uring, const struct uring_wait *wait);
 /* Nobody waits for these; false: not submitted. */
 bool uring_cancel(struct uring_nic *uring, uint64_t user_data);
 bool uring_close_file(struct uring_nic *uring, int32_t file, bool fixed);
+/* A TCP reset; the file stays. */
+bool uring_reset(struct uring_nic *uring, const struct uring_conn *conn);
 /* A TCP reset and the end of the file. */
 bool uring_reset_file(struct uring_nic *uring, int32_t file, bool fixed, bool local);
 /* Enters without waiting, then uring_settle_sends(). */

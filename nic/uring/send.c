@@ -161,7 +161,8 @@ static bool finish_sending(struct uring_nic *uring, struct uring_conn *conn)
 {
 	struct vly_conn_head *head = &conn->head;
 
-	if (head->state == VLY_CLOSING && head->flags & VLY_F_EOF) {
+	/* Memory that is still read keeps the record: until then the close's own time limit holds. */
+	if (head->state == VLY_CLOSING && head->flags & VLY_F_EOF && !conn->notices) {
 		if (vly_unlikely(__atomic_load_n(uring->nic.env->forks, __ATOMIC_RELAXED)) &&
 		    !(conn->marks & MARK_FIXED) && !(head->flags & VLY_F_FIN_SENT))
 			shutdown(conn->file, SHUT_WR); /* a child may keep the socket open */

@@ -99,6 +99,11 @@ static bool reset(struct uring_nic *uring, int32_t file, bool fixed)
 	return true;
 }
 
+bool uring_reset(struct uring_nic *uring, const struct uring_conn *conn)
+{
+	return reset(uring, conn->file, conn->marks & MARK_FIXED);
+}
+
 bool uring_reset_file(struct uring_nic *uring, int32_t file, bool fixed, bool local)
 {
 	/* Entries are carried out in their order. */
