@@ -48,7 +48,7 @@ int command_list(int argc, char **argv)
 			.host = "127.0.0.1", .cpus = &none, .python = python};
 		char why[512] = "";
 		int err = variant->check(variant, &setting, why, sizeof(why));
-		printf("%-16s %-12s %s%s%s\n", variant->name, err ? "unavailable" : "available",
+		printf("%-17s %-12s %s%s%s\n", variant->name, err ? "unavailable" : "available",
 		       variant->summary, err ? "; " : "", why);
 	}
 	if (fflush(stdout) != 0)

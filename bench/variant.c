@@ -114,6 +114,38 @@ static int check_uvloop(const struct variant *variant, const struct variant_sett
 	return -ENOENT;
 }
 
+/* The module, for the interpreter that was named, and what the style needs besides. */
+static int check_module(const struct variant *variant, const struct variant_setting *setting,
+			char *why, size_t why_bytes)
+{
+	char path[PATH_MAX], code[PATH_MAX + 128];
+	int err = check_python(variant, setting, why, why_bytes);
+
+	err = err ? err : vly_nic_check(variant->nic, why, why_bytes);
+	err = err ? err : variant_file(variant->file, path, sizeof(path));
+	if (err)
+		return err;
+	/* the path goes through no shell, and a quote in it only fails the check */
+	snprintf(
+		code, sizeof(code),
+		"import sys, runpy; sys.argv[1:] = ['%s', '--check']; runpy.run_path('%s', run_name='__main__')",
+		variant->style, path);
+	int exit_code = python_runs(setting->python, code);
+	if (exit_code == 0)
+		return 0;
+	if (exit_code == 4)
+		snprintf(
+			why, why_bytes,
+			"%s has no module numpy; apt install python3-numpy, or name another Python with --python PATH",
+			setting->python);
+	else
+		snprintf(
+			why, why_bytes,
+			"%s cannot import volley's module; apt install python3-dev and build again, or name the Python it was built for with --python PATH",
+			setting->python);
+	return -ENOENT;
+}
+
 static int command_engine(const struct variant *variant, const struct variant_setting *setting,
 			  struct words *words, char *why, size_t why_bytes)
 {
@@ -175,6 +207,28 @@ static int command_python(const struct variant *variant, const struct variant_se
 	return err ? err : words_add(words, "%s", setting->host);
 }
 
+/* SCRIPT STYLE PORT HOST --nic=... --connections=... --size=... */
+static int command_module(const struct variant *variant, const struct variant_setting *setting,
+			  struct words *words, char *why, size_t why_bytes)
+{
+	char path[PATH_MAX];
+
+	int err = variant_file(variant->file, path, sizeof(path));
+	err = err ? err : words_add(words, "%s", setting->python);
+	err = err ? err : words_add(words, "-B");
+	err = err ? err : words_add(words, "%s", path);
+	err = err ? err : words_add(words, "%s", variant->style);
+	err = err ? err : words_add(words, "%u", setting->port);
+	err = err ? err : words_add(words, "%s", setting->host);
+	err = err ? err : words_add(words, "--nic=%s", variant->nic);
+	err = err ? err : words_add(words, "--connections=%u", setting->connections);
+	if (setting->size_bytes)
+		err = err ? err : words_add(words, "--size=%u", setting->size_bytes);
+	if (err)
+		snprintf(why, why_bytes, "%s: %s", variant->file, strerror(-err));
+	return err;
+}
+
 /* As execvp() would look for it. */
 static bool program_exists(const char *name)
 {
@@ -213,6 +267,14 @@ static int command_exec(const struct variant *variant, const struct variant_sett
 {
 	return words_split(words, variant->exec, setting->port, why, why_bytes);
 }
+
+/* volley's Python module in one of its styles, over one nic: it has to tell its TOTAL. */
+#define MODULE_ROW(row, row_style, row_nic, row_idle, text)                                        \
+	{                                                                                          \
+		.name = row, .summary = text, .idle_policy = row_idle, .nic = row_nic,             \
+		.style = row_style, .file = "volley_python.py", .fds_base = 64, .threads_max = 1,  \
+		.counts = true, .check = check_module, .command = command_module,                  \
+	}
 
 static const struct variant variants[] = {
 	{
@@ -284,6 +346,16 @@ static const struct variant variants[] = {
 		.check = check_uvloop,
 		.command = command_python,
 	},
+	MODULE_ROW("volley_proto", "proto", "uring", "sleep",
+		   "Python on this engine: an asyncio Protocol"),
+	MODULE_ROW("volley_completion", "completion", "uring", "sleep",
+		   "Python on this engine: data_received returns the answer"),
+	MODULE_ROW("volley_coro", "coro", "uring", "sleep",
+		   "Python on this engine: a coroutine per connection"),
+	MODULE_ROW("volley_batch", "batch", "uring", "sleep",
+		   "Python on this engine: a loop over each batch"),
+	MODULE_ROW("volley_columns", "columns", "uring", "sleep",
+		   "Python on this engine: numpy over whole batches"),
 };
 
 #define VARIANTS_COUNT (sizeof(variants) / sizeof(variants[0]))

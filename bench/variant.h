@@ -26,6 +26,7 @@ struct variant {
 	const char *idle_policy;  /* "sleep": waits in the kernel; "busy": polls */
 	const char *nic;          /* of an engine row; NULL: a program with sockets of its own */
 	const char *exec;         /* command of --exec; NULL: built in */
+	const char *style;        /* of a row of volley_python.py */
 	const char *file;         /* program or script beside the command */
 	bool any_ip4;             /* listens on every IPv4 address, whatever it is told */
 	unsigned int fds_base;    /* descriptors beyond one per connection, generously */

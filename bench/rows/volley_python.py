@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# volley_python.py - rows of the bench: volley's Python module, one style of writing servers each
+"""Usage: volley_python.py STYLE PORT [HOST] [--nic NIC] [--connections N] [--size BYTES] [--no-prefetch]
+       volley_python.py STYLE --check
+
+STYLE is proto, completion, coro, batch or columns. Prints READY PORT, echoes, ends on SIGTERM, and then prints
+TOTAL MESSAGES SUM: how many messages of SIZE bytes the Python code below has seen, and the sum of the first 8 bytes of
+each, modulo 2^64. --check only tells by its exit code whether the style can run: 3: no module volley, 4: no numpy.
+"""
+import argparse
+import asyncio
+import os
+import signal
+import struct
+import sys
+
+sys.dont_write_bytecode = True  # no cache beside installed scripts
+# Beside the command in a build folder; installed, the interpreter finds it.
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "pyshim"))
+
+first = struct.Struct("<Q").unpack_from
+
+
+class Pieces:
+    """Messages that come in pieces, or several at once: what is left over, and the whole ones counted."""
+
+    def __init__(self, size):
+        self.size = size
+        self.messages = 0
+        self.sum = 0
+
+    def take(self, rest, data):
+        """Counts what is whole; returns the bytes of an unfinished message."""
+        data = rest + data
+        whole = len(data) // self.size
+        self.messages += whole
+        for begin in range(0, whole * self.size, self.size):
+            self.sum += int.from_bytes(data[begin:begin + min(self.size, 8)], "little")
+        return data[whole * self.size:]
+
+
+def proto(engine, address, size):
+    """An asyncio.Protocol."""
+    count = total = 0
+    pieces = Pieces(size)
+
+    class Echo(asyncio.Protocol):
+        rest = b""
+
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def data_received(self, data):
+            nonlocal count, total
+            self.transport.write(data)
+            if len(data) == size > 7 and not self.rest:
+                count += 1
+                total += first(data)[0]
+            else:
+                self.rest = pieces.take(self.rest, data)
+
+        # A peer that stops reading is not read either: memory stays bounded.
+        def pause_writing(self):
+            self.transport.pause_reading()
+
+        def resume_writing(self):
+            self.transport.resume_reading()
+
+    listener = engine.listen(address, Echo, backlog=65535)
+    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+
+
+def completion(engine, address, size):
+    """PyParallel's: what is returned is sent."""
+    count = total = 0
+    pieces = Pieces(size)
+
+    class Echo:
+        rest = b""
+
+        def data_received(self, data):
+            nonlocal count, total
+            if len(data) == size > 7 and not self.rest:
+                count += 1
+                total += first(data)[0]
+            else:
+                self.rest = pieces.take(self.rest, data)
+            return data
+
+    listener = engine.listen(address, Echo, style="completion", backlog=65535)
+    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+
+
+def coro(engine, address, size):
+    """A coroutine for each connection."""
+    count = total = 0
+    pieces = Pieces(size)
+
+    async def serve(conn):
+        nonlocal count, total
+        rest = b""
+        while data := await conn.recv():
+            conn.send(data)
+            if len(data) == size > 7 and not rest:
+                count += 1
+                total += first(data)[0]
+            else:
+                rest = pieces.take(rest, data)
+            if conn.get_write_buffer_size():
+                await conn.drain()
+
+    listener = engine.listen(address, serve, style="coro", backlog=65535)
+    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+
+
+def batch(engine, address, size):
+    """A loop over the messages of each batch."""
+    count = total = 0
+    pieces = Pieces(size)
+
+    def on_batch(rows):
+        nonlocal count, total
+        for conn, data in rows:
+            conn.write(data)
+            if len(data) == size > 7 and conn.data is None:
+                count += 1
+                total += first(data)[0]
+            else:
+                conn.data = pieces.take(conn.data or b"", data) or None
+
+    engine.on_batch(on_batch)
+    listener = engine.listen(address, style="batch", backlog=65535)
+    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+
+
+def columns(engine, address, size):
+    """Whole batches as numpy arrays: no Python object for a message."""
+    import numpy
+    import volley
+
+    count = total = 0
+    pieces = Pieces(size)
+    ragged = set()  # connections with an unfinished message
+
+    def piecewise(rows):
+        for conn, data in rows:
+            conn.data = pieces.take(conn.data or b"", data)
+            (ragged.add if conn.data else ragged.discard)(conn.handle)
+
+    def on_batch(rows):
+        nonlocal count, total
+        rows.reply_all()
+        lengths = numpy.asarray(rows.lengths)
+        data = numpy.asarray(rows.data)
+        messages = numpy.count_nonzero(lengths)
+        if ragged:
+            closed = numpy.asarray(rows.kinds) == volley.CLOSED
+            ragged.difference_update(numpy.asarray(rows.conns)[closed].tolist())
+        if messages == 0:
+            return
+        # As the longest is one message long and the mean is, all are.
+        if size % 8 == 0 and not ragged and lengths.max() == size and len(data) == messages * size:
+            count += messages
+            total += int(data.view("<u8")[::size // 8].sum())
+        else:
+            piecewise(rows)
+
+    engine.on_batch(on_batch)
+    listener = engine.listen(address, style="batch", backlog=65535)
+    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+
+
+STYLES = {style.__name__: style for style in (proto, completion, coro, batch, columns)}
+
+
+def check(style):
+    """An exit code."""
+    try:
+        import volley  # noqa: F401
+    except ImportError:
+        return 3
+    if style == "columns":
+        try:
+            import numpy  # noqa: F401
+        except ImportError:
+            return 4
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n\n", maxsplit=1)[0].partition(": ")[2])
+    parser.add_argument("style", choices=STYLES)
+    parser.add_argument("port", type=int, nargs="?", default=0)
+    parser.add_argument("host", nargs="?", default="127.0.0.1")
+    parser.add_argument("--nic", default="auto")
+    parser.add_argument("--connections", type=int, default=16384)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--no-prefetch", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args()
+    if given.check:
+        sys.exit(check(given.style))
+    import volley
+
+    with volley.Engine(nic=given.nic, conns_max=given.connections + 64, idle="sleep",
+                       prefetch=not given.no_prefetch) as engine:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: engine.stop())
+        listener, tell = STYLES[given.style](engine, (given.host, given.port), given.size)
+        print("READY", listener.sockname[1], flush=True)
+        engine.run()
+        messages, total = tell()
+        print("TOTAL", messages, total % 2**64, flush=True)
+
+
+if __name__ == "__main__":
+    main()
