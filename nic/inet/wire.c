@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nic/inet/wire_hub.h"
+
 static const struct vly_wire_ops *const built[] = {
+	&vly_wire_hub,
 	NULL,
 };
 
