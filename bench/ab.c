@@ -205,7 +205,7 @@ static int conclude(struct session *session, FILE *out, const struct run_result 
 		return code;
 	look(args, runs, count, true);
 	struct comparison c = comparison_of(args, first);
-	fprintf(out, "\n%s\n", comparison_sentence(&c, text));
+	fprintf(out, "%s\n", comparison_sentence(&c, text));
 	if (first == METRIC_RATE && !ranked)
 		fprintf(out,
 			"(the load generator was saturated: a difference of rates may be its own)\n");

@@ -183,7 +183,6 @@ void comparison_print_rows(FILE *out, const char *const *names, size_t names_cou
 
 	if (!base || series_blocks(runs, runs_count) < STATS_RUNS_MIN)
 		return;
-	fprintf(out, "\n");
 	size_t told = print_family(out, base, names, names_count, runs, runs_count, METRIC_CPU);
 	told += print_family(out, base, names, names_count, runs, runs_count, METRIC_RATE);
 	if (told > 0)

@@ -212,6 +212,7 @@ enum key {
 	KEY_STALL_TIMEOUT,
 	KEY_READY_TIMEOUT,
 	KEY_SYSCALLS,
+	KEY_FORMAT,
 	KEY_LATER,
 };
 
@@ -248,6 +249,9 @@ static const struct argp_option load_option_table[] = {
 	{NULL, 0, NULL, 0, "Results:", 3},
 	{"json", KEY_JSON, "FILE", 0,
 	 "write JSON Lines, overwriting FILE; - is stdout, the table then goes to stderr", 0},
+	{"format", KEY_FORMAT, "NAME", 0,
+	 "of the table: text, markdown, or csv, with what else is told on stderr (default text)",
+	 0},
 	{NULL, 0, NULL, 0, "Programs:", 4},
 	{"ready-timeout", KEY_READY_TIMEOUT, "T", 0, "for a server to print READY (default 15s)",
 	 0},
@@ -301,6 +305,16 @@ static enum preset preset_of(const struct load_options *options, const char *tex
 	usage_error(options->command,
 		    "--preset: there is no preset '%s'%s%s; there are smoke, standard and publish",
 		    text, nearest ? "; did you mean " : "", nearest ? nearest : "");
+}
+
+static enum sheet_format format_of(const struct load_options *options, const char *text)
+{
+	int format = sheet_format_of(text);
+
+	if (format < 0)
+		usage_error(options->command, "--format: '%s' is none of text, markdown, csv",
+			    text);
+	return (enum sheet_format)format;
 }
 
 /* What was given stands, whatever the order of options. */
@@ -389,6 +403,9 @@ static error_t parse_load_option(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_PYTHON:
 		o->python = arg;
+		break;
+	case KEY_FORMAT:
+		o->format = format_of(o, arg);
 		break;
 	case KEY_SYSCALLS:
 		o->syscalls = true;

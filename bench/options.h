@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bench/cpus.h"
+#include "bench/sheet.h"
 
 /* Exit codes of every command. */
 enum exit_code {
@@ -81,7 +82,8 @@ struct load_options {
 	bool cpus_shared; /* only one CPU: server and load take turns on it */
 	int numa_node;    /* -1: any */
 	const char *python;
-	const char *json_path; /* NULL: none; "-": stdout */
+	const char *json_path;    /* NULL: none; "-": stdout */
+	enum sheet_format format; /* of the table */
 };
 
 /* Fills in the defaults; the seed comes from the clock. */

@@ -380,24 +380,52 @@ static void print_warning(const char *line, void *arg)
 	fprintf(stderr, "volley %s: warning: %s\n", options->command, line);
 }
 
+/* Lines of text as they are; in Markdown each becomes an item of a list. */
+static void print_lines(FILE *out, const char *lines, enum sheet_format format)
+{
+	if (*lines && format != SHEET_CSV)
+		fputc('\n', out);
+	while (*lines) {
+		size_t len = strcspn(lines, "\n");
+		if (format == SHEET_MARKDOWN && len)
+			fputs("- ", out);
+		if (len || format != SHEET_MARKDOWN)
+			fprintf(out, "%.*s\n", (int)len, lines);
+		lines += len + (lines[len] == '\n');
+	}
+}
+
 /* The table, and what the command has to say below it. Returns the exit code. */
 static int conclude(const struct state *state, int code)
 {
 	struct session *session = state->session;
+	enum sheet_format format = session->options->format;
 	const char *names[SESSION_ROWS_MAX];
 	/* With the file on stdout, the table would spoil it. */
 	FILE *out = state->file.file == stdout ? stderr : stdout;
+	char *lines = NULL;
+	size_t lines_bytes = 0;
+	FILE *notes = open_memstream(&lines, &lines_bytes);
 
+	if (!notes)
+		return EXIT_FAILED;
 	for (unsigned int i = 0; i < session->rows_count; i++)
 		names[i] = session->rows[i].name;
-	if (state->runs_count)
+	if (state->runs_count) {
 		table_print(out, session->options, names, session->rows_count, state->runs,
 			    state->runs_count);
+		table_notes(notes, names, session->rows_count, state->runs, state->runs_count);
+	}
 	if (session->conclude)
-		code = session->conclude(session, out, state->runs, state->runs_count, code);
+		code = session->conclude(session, notes, state->runs, state->runs_count, code);
 	else if (state->runs_count)
-		comparison_print_rows(out, names, session->rows_count, state->runs,
+		comparison_print_rows(notes, names, session->rows_count, state->runs,
 				      state->runs_count);
+	fclose(notes);
+	/* Rows of CSV stand alone: what reads them does not read sentences. */
+	if (lines)
+		print_lines(format == SHEET_CSV ? stderr : out, lines, format);
+	free(lines);
 	fflush(out);
 	return code;
 }

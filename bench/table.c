@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "bench/series.h"
+#include "bench/sheet.h"
 #include "bench/stats.h"
 
-#define CELL_BYTES 48
+#define CELL_BYTES SHEET_CELL_BYTES
 #define UNKNOWN ((double)NAN)
 
+/* What people read. */
 enum {
 	COL_NAME,
 	COL_RATE,
@@ -21,13 +23,85 @@ enum {
 	COL_P99,
 	COL_P999,
 	COL_CPU,
+	COL_CPU_RATIO,
+	COL_LOAD_CPU,
+	COL_SYSCALLS,
 	COL_USER,
 	COL_FLAGS,
 	COLS
 };
 
-struct row {
-	char cells[COLS][CELL_BYTES];
+static const struct sheet read_by_people = {
+	.columns_count = COLS,
+	.columns =
+		{
+			[COL_NAME] = {"variant", true, false},
+			[COL_RATE] = {"msg/s", false, false},
+			[COL_INTERVAL] = {"95%", false, false},
+			[COL_SPREAD] = {"spread", false, false},
+			[COL_RATIO] = {"ratio", false, false},
+			[COL_P50] = {"p50", false, false},
+			[COL_P99] = {"p99", false, false},
+			[COL_P999] = {"p99.9", false, false},
+			[COL_CPU] = {"CPU us/msg", false, false},
+			[COL_CPU_RATIO] = {"CPU ratio", false, false},
+			[COL_LOAD_CPU] = {"load us/msg", false, false},
+			[COL_SYSCALLS] = {"calls/msg", false, false},
+			[COL_USER] = {"user", false, false},
+			[COL_FLAGS] = {"", true, false},
+		},
+};
+
+/* Numbers of a row; NAN: unknown. */
+enum {
+	FIG_CONNECTIONS,
+	FIG_SIZE,
+	FIG_DEPTH,
+	FIG_RUNS, /* ok ones */
+	FIG_RATE,
+	FIG_RATE_LOWER,
+	FIG_RATE_UPPER,
+	FIG_RATE_SPREAD,
+	FIG_RATIO,
+	FIG_P50,
+	FIG_P99,
+	FIG_P999,
+	FIG_CPU,
+	FIG_CPU_RATIO,
+	FIG_LOAD_CPU,
+	FIG_SYSCALLS,
+	FIG_USER,
+	FIG_JAIN,
+	FIGS
+};
+
+/* What programs read: keys as in the result file, where they mean the same. */
+static const char *const figure_names[FIGS] = {
+	"connections",
+	"size_bytes",
+	"depth",
+	"runs_ok",
+	"rate_msg_per_s",
+	"rate_lower_95",
+	"rate_upper_95",
+	"rate_spread_factor",
+	"rate_ratio",
+	"p50_ns",
+	"p99_ns",
+	"p999_ns",
+	"cpu_us_per_msg",
+	"cpu_ratio",
+	"load_cpu_us_per_msg",
+	"syscalls_per_msg",
+	"user_share",
+	"fairness_jain",
+};
+
+struct figures {
+	const char *name;
+	double value[FIGS];
+	bool bound; /* the rate is a lower bound */
+	char flags[CELL_BYTES];
 };
 
 struct table_mean table_mean(const double *values, size_t count)
@@ -93,19 +167,32 @@ static struct table_mean mean_of(const char *name, const struct run_result *runs
 	return mean;
 }
 
-/* Arithmetic mean of their user shares, which may be 0. NAN if an ok run has none. */
-static double share_of(const char *name, const struct run_result *runs, size_t count)
+/* Arithmetic mean over its ok runs of the double at `offset`, which may be 0. */
+static double plain_mean_of(const char *name, const struct run_result *runs, size_t count,
+			    size_t offset)
 {
-	double sum = 0;
+	double sum = 0, value;
 	unsigned int used = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (runs[i].status != RUN_OK || strcmp(runs[i].variant, name) != 0)
+		if (runs[i].status != RUN_OK || runs[i].canary ||
+		    strcmp(runs[i].variant, name) != 0)
 			continue;
-		sum += runs[i].user_share;
+		memcpy(&value, (const char *)&runs[i] + offset, sizeof(value));
+		sum += value;
 		used++;
 	}
 	return used ? sum / used : UNKNOWN;
+}
+
+/* By the row's probe, the same for every run. */
+static double syscalls_of(const char *name, const struct run_result *runs, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(runs[i].variant, name) == 0 && runs[i].syscalls &&
+		    runs[i].syscalls->counted)
+			return runs[i].syscalls->total;
+	return UNKNOWN;
 }
 
 #define MEAN(name, runs, count, field)                                                             \
@@ -128,8 +215,7 @@ static void append_flag(char *cell, const char *flag)
 	snprintf(cell + len, CELL_BYTES - len, "%s%s", len ? " " : "", flag);
 }
 
-static void fill_flags(struct row *row, const char *name, const struct run_result *runs,
-		       size_t count)
+static void fill_flags(char *flags, const char *name, const struct run_result *runs, size_t count)
 {
 	unsigned int by_status[5] = {0};
 	unsigned int unfair = 0;
@@ -150,78 +236,143 @@ static void fill_flags(struct row *row, const char *name, const struct run_resul
 		else
 			snprintf(text, sizeof(text), "%s",
 				 run_status_name((enum run_status)status));
-		append_flag(row->cells[COL_FLAGS], text);
+		append_flag(flags, text);
 	}
 	if (unfair)
-		append_flag(row->cells[COL_FLAGS], "UNFAIR");
+		append_flag(flags, "UNFAIR");
 	if (any_limited(name, runs, count, "client"))
-		append_flag(row->cells[COL_FLAGS], "client-limited");
+		append_flag(flags, "client-limited");
 	else if (any_limited(name, runs, count, "both"))
-		append_flag(row->cells[COL_FLAGS], "both-limited");
+		append_flag(flags, "both-limited");
 }
 
-static void fill_row(struct row *row, const char *name, const struct run_result *runs, size_t count,
-		     double reference)
+static void fill_figures(struct figures *f, const struct load_options *options, const char *name,
+			 const struct run_result *runs, size_t count)
 {
 	struct table_mean rate = MEAN(name, runs, count, rate_msg_per_s);
-	struct table_mean cpu = MEAN(name, runs, count, server_cpu_us_per_msg);
-	double user = share_of(name, runs, count);
-	char number[CELL_BYTES];
 
-	memset(row, 0, sizeof(*row));
-	for (int i = COL_RATE; i < COL_FLAGS; i++)
-		snprintf(row->cells[i], CELL_BYTES, "-");
-	snprintf(row->cells[COL_NAME], CELL_BYTES, "%s", name);
-	fill_flags(row, name, runs, count);
-	bool bound = any_limited(name, runs, count, "client");
-	if (!isnan(rate.mean)) {
-		format_count(rate.mean, number, sizeof(number));
-		/* The generator could not offer more: a lower bound, and nothing to compare. */
-		snprintf(row->cells[COL_RATE], CELL_BYTES, "%s%.40s", bound ? ">=" : "", number);
-		if (!isnan(rate.factor))
-			snprintf(row->cells[COL_INTERVAL], CELL_BYTES, "+-%.1f%%",
-				 (rate.factor - 1) * 100);
-		if (!isnan(rate.spread))
-			snprintf(row->cells[COL_SPREAD], CELL_BYTES, "+-%.1f%%",
-				 (rate.spread - 1) * 100);
-		if (!bound && !isnan(reference))
-			snprintf(row->cells[COL_RATIO], CELL_BYTES, "%.3f", rate.mean / reference);
-	}
-	format_ns(MEAN(name, runs, count, latency_ns[RUN_P50]).mean, row->cells[COL_P50],
-		  CELL_BYTES);
-	format_ns(MEAN(name, runs, count, latency_ns[RUN_P99]).mean, row->cells[COL_P99],
-		  CELL_BYTES);
-	format_ns(MEAN(name, runs, count, latency_ns[RUN_P999]).mean, row->cells[COL_P999],
-		  CELL_BYTES);
-	if (!isnan(cpu.mean))
-		snprintf(row->cells[COL_CPU], CELL_BYTES, "%.3f", cpu.mean);
-	if (!isnan(user))
-		snprintf(row->cells[COL_USER], CELL_BYTES, "%.0f%%", user * 100);
+	memset(f, 0, sizeof(*f));
+	f->name = name;
+	f->bound = any_limited(name, runs, count, "client");
+	fill_flags(f->flags, name, runs, count);
+	f->value[FIG_CONNECTIONS] = options->connections;
+	f->value[FIG_SIZE] = options->size_bytes;
+	f->value[FIG_DEPTH] = options->depth;
+	f->value[FIG_RUNS] = rate.count;
+	f->value[FIG_RATE] = rate.mean;
+	f->value[FIG_RATE_LOWER] = rate.mean / rate.factor;
+	f->value[FIG_RATE_UPPER] = rate.mean * rate.factor;
+	f->value[FIG_RATE_SPREAD] = rate.spread;
+	f->value[FIG_P50] = MEAN(name, runs, count, latency_ns[RUN_P50]).mean;
+	f->value[FIG_P99] = MEAN(name, runs, count, latency_ns[RUN_P99]).mean;
+	f->value[FIG_P999] = MEAN(name, runs, count, latency_ns[RUN_P999]).mean;
+	f->value[FIG_CPU] = MEAN(name, runs, count, server_cpu_us_per_msg).mean;
+	f->value[FIG_LOAD_CPU] = MEAN(name, runs, count, load_cpu_us_per_msg).mean;
+	f->value[FIG_SYSCALLS] = syscalls_of(name, runs, count);
+	f->value[FIG_USER] =
+		plain_mean_of(name, runs, count, offsetof(struct run_result, user_share));
+	f->value[FIG_JAIN] =
+		plain_mean_of(name, runs, count, offsetof(struct run_result, fairness.jain));
 }
 
-static void print_rows(FILE *out, const struct row *rows, size_t count, bool intervals)
+/* Ratios to the first row that has the figure; a rate that is only a bound has none and gives none. */
+static void fill_ratios(struct figures *figures, size_t count)
 {
-	size_t widths[COLS] = {0};
+	double rate = UNKNOWN, cpu = UNKNOWN;
+
+	for (size_t i = 0; i < count; i++) {
+		struct figures *f = &figures[i];
+		if (isnan(rate) && !f->bound)
+			rate = f->value[FIG_RATE];
+		if (isnan(cpu))
+			cpu = f->value[FIG_CPU];
+		f->value[FIG_RATIO] = f->bound ? UNKNOWN : f->value[FIG_RATE] / rate;
+		f->value[FIG_CPU_RATIO] = f->value[FIG_CPU] / cpu;
+	}
+}
+
+/* With so many decimals between two texts; "-" for what is unknown. */
+static void put(struct sheet_row *row, int column, const char *before, int decimals, double value,
+		const char *after)
+{
+	if (isnan(value))
+		snprintf(row->cells[column], CELL_BYTES, "-");
+	else
+		snprintf(row->cells[column], CELL_BYTES, "%s%.*f%s", before, decimals, value,
+			 after);
+}
+
+static void fill_row(struct sheet_row *row, const struct figures *f)
+{
+	const double *v = f->value;
+	char number[CELL_BYTES] = "-";
+
+	snprintf(row->cells[COL_NAME], CELL_BYTES, "%s", f->name);
+	snprintf(row->cells[COL_FLAGS], CELL_BYTES, "%s", f->flags);
+	if (!isnan(v[FIG_RATE]))
+		format_count(v[FIG_RATE], number, sizeof(number));
+	/* The generator could not offer more: a lower bound, and nothing to compare. */
+	snprintf(row->cells[COL_RATE], CELL_BYTES, "%s%.40s",
+		 f->bound && !isnan(v[FIG_RATE]) ? ">=" : "", number);
+	put(row, COL_INTERVAL, "+-", 1, (v[FIG_RATE_UPPER] / v[FIG_RATE] - 1) * 100, "%");
+	put(row, COL_SPREAD, "+-", 1, (v[FIG_RATE_SPREAD] - 1) * 100, "%");
+	put(row, COL_RATIO, "", 3, v[FIG_RATIO], "");
+	format_ns(v[FIG_P50], row->cells[COL_P50], CELL_BYTES);
+	format_ns(v[FIG_P99], row->cells[COL_P99], CELL_BYTES);
+	format_ns(v[FIG_P999], row->cells[COL_P999], CELL_BYTES);
+	put(row, COL_CPU, "", 3, v[FIG_CPU], "");
+	put(row, COL_CPU_RATIO, "", 3, v[FIG_CPU_RATIO], "");
+	put(row, COL_LOAD_CPU, "", 3, v[FIG_LOAD_CPU], "");
+	put(row, COL_SYSCALLS, "", 3, v[FIG_SYSCALLS], "");
+	put(row, COL_USER, "", 0, v[FIG_USER] * 100, "%");
+}
+
+/* For programs: plain numbers with all their digits; empty: unknown. */
+static void print_csv(FILE *out, const struct figures *figures, struct sheet_row *rows,
+		      size_t count)
+{
+	struct sheet sheet = {.columns_count = FIGS + 3, .rows = rows, .rows_count = count};
+
+	sheet.columns[0].head = "variant";
+	for (int i = 0; i < FIGS; i++)
+		sheet.columns[i + 1].head = figure_names[i];
+	sheet.columns[FIGS + 1].head = "rate_is_lower_bound";
+	sheet.columns[FIGS + 2].head = "flags";
+	for (size_t i = 0; i < count; i++) {
+		const struct figures *f = &figures[i];
+		snprintf(rows[i].cells[0], CELL_BYTES, "%s", f->name);
+		for (int c = 0; c < FIGS; c++)
+			if (isfinite(f->value[c]))
+				snprintf(rows[i].cells[c + 1], CELL_BYTES, "%.9g", f->value[c]);
+		snprintf(rows[i].cells[FIGS + 1], CELL_BYTES, "%d", f->bound);
+		snprintf(rows[i].cells[FIGS + 2], CELL_BYTES, "%s", f->flags);
+	}
+	sheet_print(out, &sheet, SHEET_CSV);
+}
+
+/* A column in which nobody has anything takes room from the others. */
+static void hide_empty(struct sheet *sheet, int column)
+{
+	bool empty = true;
+
+	for (size_t i = 0; i < sheet->rows_count; i++)
+		empty = empty && strcmp(sheet->rows[i].cells[column], "-") == 0;
+	sheet->columns[column].hidden = empty;
+}
+
+static void print_for_people(FILE *out, const struct figures *figures, struct sheet_row *rows,
+			     size_t count, enum sheet_format format)
+{
+	struct sheet sheet = read_by_people;
 
 	for (size_t i = 0; i < count; i++)
-		for (int c = 0; c < COLS; c++)
-			if (strlen(rows[i].cells[c]) > widths[c])
-				widths[c] = strlen(rows[i].cells[c]);
-	for (size_t i = 0; i < count; i++) {
-		char line[COLS * CELL_BYTES];
-		size_t len = 0;
-		for (int c = 0; c < COLS; c++) {
-			if ((c == COL_INTERVAL || c == COL_SPREAD) && !intervals)
-				continue;
-			bool left = c == COL_NAME || c == COL_FLAGS;
-			len += (size_t)snprintf(line + len, sizeof(line) - len,
-						left ? "%s%-*s" : "%s%*s", c ? "  " : "",
-						(int)widths[c], rows[i].cells[c]);
-		}
-		while (len && line[len - 1] == ' ')
-			line[--len] = '\0';
-		fprintf(out, "%s\n", line);
-	}
+		fill_row(&rows[i], &figures[i]);
+	sheet.rows = rows;
+	sheet.rows_count = count;
+	hide_empty(&sheet, COL_INTERVAL);
+	hide_empty(&sheet, COL_SPREAD);
+	hide_empty(&sheet, COL_SYSCALLS);
+	sheet_print(out, &sheet, format);
 }
 
 /* Whether two warnings differ in their numbers only. */
@@ -284,38 +435,32 @@ static void print_notes(FILE *out, const char *name, const struct run_result *ru
 void table_print(FILE *out, const struct load_options *options, const char *const *names,
 		 size_t names_count, const struct run_result *runs, size_t runs_count)
 {
-	static const struct row head = {.cells = {"variant", "msg/s", "95%", "spread", "ratio",
-						  "p50", "p99", "p99.9", "CPU us/msg", "user", ""}};
-	struct row *rows = calloc(names_count + 1, sizeof(*rows));
-	double reference = UNKNOWN;
-	bool intervals = false;
+	struct figures *figures = calloc(names_count + 1, sizeof(*figures));
+	struct sheet_row *rows = calloc(names_count + 1, sizeof(*rows));
+	uint32_t blocks = series_blocks(runs, runs_count);
 	char text[CELL_BYTES];
 
-	if (!rows)
-		return;
-	rows[0] = head;
-	for (size_t i = 0; i < names_count; i++) {
-		struct table_mean rate = MEAN(names[i], runs, runs_count, rate_msg_per_s);
-		/* Rates relate to the first row that has one and was not limited by the client. */
-		if (isnan(reference) && !any_limited(names[i], runs, runs_count, "client"))
-			reference = rate.mean;
-		intervals = intervals || !isnan(rate.factor);
-		fill_row(&rows[i + 1], names[i], runs, runs_count, reference);
+	for (size_t i = 0; figures && i < names_count; i++)
+		fill_figures(&figures[i], options, names[i], runs, runs_count);
+	if (figures)
+		fill_ratios(figures, names_count);
+	if (figures && rows && options->format == SHEET_CSV) {
+		print_csv(out, figures, rows, names_count);
+	} else if (figures && rows) {
+		fprintf(out, "%u connections, %u bytes, %u in flight on each, %s window",
+			options->connections, options->size_bytes, options->depth,
+			option_duration_format(options->duration_ns, text, sizeof(text)));
+		/* Those that were made: a session may stop early. */
+		fprintf(out, blocks > 1 ? ", %u runs\n\n" : "\n\n", blocks);
+		print_for_people(out, figures, rows, names_count, options->format);
 	}
-	fprintf(out, "%u connections, %u bytes, %u in flight on each, %s window",
-		options->connections, options->size_bytes, options->depth,
-		option_duration_format(options->duration_ns, text, sizeof(text)));
-	/* Those that were made: a session may stop early. */
-	uint32_t blocks = series_blocks(runs, runs_count);
-	fprintf(out, blocks > 1 ? ", %u runs\n\n" : "\n\n", blocks);
-	print_rows(out, rows, names_count + 1, intervals);
-	bool first = true;
-	for (size_t i = 0; i < runs_count; i++)
-		if (first && (runs[i].reasons_count || runs[i].warnings_count)) {
-			fprintf(out, "\n");
-			first = false;
-		}
+	free(figures);
+	free(rows);
+}
+
+void table_notes(FILE *out, const char *const *names, size_t names_count,
+		 const struct run_result *runs, size_t runs_count)
+{
 	for (size_t i = 0; i < names_count; i++)
 		print_notes(out, names[i], runs, runs_count);
-	free(rows);
 }

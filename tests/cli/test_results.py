@@ -122,11 +122,35 @@ class Tables(VolleyTest):
 
     def test_fewer_than_five_runs_have_no_interval_five_have_one(self):
         few, _ = self.valid(0, 'c_epoll', '--runs', '2')
-        self.assertNotIn('95%', few.out)
+        self.assertNotIn('95%', few.out.splitlines()[2])
         many, runs = self.valid(0, 'c_epoll', '--runs', '5')
         self.assertEqual(len(runs), 5)
-        self.assertIn('95%', many.out)
+        self.assertIn('95%', many.out.splitlines()[2])
         self.assertRegex(many.out, r'\+-\d+\.\d%')
+
+    def test_csv_is_alone_on_stdout_and_says_what_the_file_says(self):
+        import csv
+        done, runs = self.valid(0, 'c_epoll', 'volley_epoll', '--format', 'csv')
+        rows = list(csv.DictReader(done.out.splitlines()))
+        self.assertEqual([row['variant'] for row in rows], ['c_epoll', 'volley_epoll'])
+        for row in rows:
+            run, = (run for run in runs if run['variant'] == row['variant'])
+            for key in ('rate_msg_per_s', 'cpu_us_per_msg', 'load_cpu_us_per_msg'):
+                self.assertAlmostEqual(float(row[key]), run[key], delta=run[key] * 1e-6)
+            self.assertEqual(row['syscalls_per_msg'], '')
+            self.assertEqual(row['rate_lower_95'], '')
+        self.assertNotIn('variant', done.err)
+
+    def test_markdown_is_a_table_and_a_list(self):
+        done, _ = self.valid(0, 'c_epoll', '--format', 'markdown')
+        lines = done.out.splitlines()
+        self.assertTrue(lines[2].startswith('| variant | msg/s |'))
+        self.assertTrue(lines[4].startswith('| c_epoll | '))
+        self.assertEqual({line[:2] for line in lines[5:] if line} - {'- '}, set())
+
+    def test_an_unknown_format_is_refused(self):
+        self.assertIn("'xml' is none of text, markdown, csv",
+                      self.complaint(2, 'pingpong', 'c_epoll', '--format', 'xml'))
 
     def test_python_rows_run(self):
         for name, module in (('asyncio_proto', 'asyncio'), ('uvloop_proto', 'uvloop')):

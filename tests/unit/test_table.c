@@ -71,14 +71,17 @@ static struct run_result result_of(const char *variant, double rate)
 	r.latency_ns[RUN_P999] = UNKNOWN;
 	r.fairness.jain = 1;
 	r.limited = "no";
+	r.load_cpu_us_per_msg = UNKNOWN;
 	return r;
 }
 
-static const char *printed(const char *const *names, size_t names_count,
-			   const struct run_result *runs, size_t runs_count)
+static const char *printed_as(enum sheet_format format, const char *const *names,
+			      size_t names_count, const struct run_result *runs, size_t runs_count)
 {
 	static char text[8192];
 	static struct load_options options;
+
+	options.format = format;
 
 	options.connections = 100;
 	options.size_bytes = 64;
@@ -89,8 +92,15 @@ static const char *printed(const char *const *names, size_t names_count,
 	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
 	cr_assert_not_null(out);
 	table_print(out, &options, names, names_count, runs, runs_count);
+	table_notes(out, names, names_count, runs, runs_count);
 	fclose(out);
 	return text;
+}
+
+static const char *printed(const char *const *names, size_t names_count,
+			   const struct run_result *runs, size_t runs_count)
+{
+	return printed_as(SHEET_TEXT, names, names_count, runs, runs_count);
 }
 
 Test(table, rates_relate_to_the_first_row)
@@ -103,7 +113,7 @@ Test(table, rates_relate_to_the_first_row)
 		strstr(text, "100 connections, 64 bytes, 1 in flight on each, 10 s window\n\n"));
 	cr_assert_not_null(
 		strstr(text,
-		       "\na        1,000,000  1.000  1.5 us  1.5 us      -       2.500     -\n"),
+		       "\na        1,000,000  1.000  1.5 us  1.5 us      -       2.500      1.000            -     -\n"),
 		"%s", text);
 	cr_assert_not_null(strstr(text, "\nb          500,000  0.500  "), "%s", text);
 }
@@ -174,4 +184,59 @@ Test(table, warnings_that_differ_in_numbers_are_told_once)
 	text = printed(names, 1, runs, 3);
 	cr_assert_not_null(strstr(text, "a, run 1 and 1 more: lost 0.5% of it\n"), "%s", text);
 	cr_assert_not_null(strstr(text, "a, run 2: found it\n"), "%s", text);
+}
+
+Test(table, cpu_of_every_row_relates_to_the_first_and_the_loads_stands_beside_it)
+{
+	const char *const names[] = {"a", "b"};
+	struct run_result runs[] = {result_of("a", 1000), result_of("b", 2000)};
+
+	runs[1].server_cpu_us_per_msg = 5;
+	runs[1].load_cpu_us_per_msg = 3.25;
+	const char *text = printed(names, 2, runs, 2);
+	cr_assert_not_null(strstr(text, "CPU us/msg  CPU ratio  load us/msg  user"), "%s", text);
+	cr_assert_not_null(strstr(text, "5.000      2.000        3.250     -"), "%s", text);
+}
+
+Test(table, system_calls_have_a_column_only_if_some_row_has_them)
+{
+	const char *const names[] = {"a", "b"};
+	struct run_result runs[] = {result_of("a", 1000), result_of("b", 2000)};
+	struct syscalls counted = {.counted = true, .total = 2.0154};
+
+	cr_assert_null(strstr(printed(names, 2, runs, 2), "calls/msg"));
+	runs[1].syscalls = &counted;
+	const char *text = printed(names, 2, runs, 2);
+	cr_assert_not_null(strstr(text, "calls/msg"), "%s", text);
+	cr_assert_not_null(strstr(text, "2.015"), "%s", text);
+	counted.counted = false;
+	cr_assert_null(strstr(printed(names, 2, runs, 2), "calls/msg"));
+}
+
+Test(table, csv_has_plain_numbers_and_nothing_for_what_is_unknown)
+{
+	const char *const names[] = {"a", "b"};
+	struct run_result runs[] = {result_of("a", 1234567), result_of("b", 2000)};
+
+	runs[1].limited = "client";
+	const char *text = printed_as(SHEET_CSV, names, 2, runs, 2);
+	cr_assert(strncmp(text, "variant,connections,size_bytes,depth,runs_ok,rate_msg_per_s,",
+			  60) == 0,
+		  "%s", text);
+	cr_assert_not_null(strstr(text, "\na,100,64,1,1,1234567,,,,1,1500,1500,,2.5,1,,,,1,0,\n"),
+			   "%s", text);
+	cr_assert_not_null(
+		strstr(text, "\nb,100,64,1,1,2000,,,,,1500,1500,,2.5,1,,,,1,1,client-limited\n"),
+		"%s", text);
+}
+
+Test(table, markdown_is_a_table)
+{
+	const char *const names[] = {"a"};
+	struct run_result runs[] = {result_of("a", 1234567)};
+
+	const char *text = printed_as(SHEET_MARKDOWN, names, 1, runs, 1);
+	cr_assert_not_null(strstr(text, "window\n\n| variant | msg/s | ratio | p50 |"), "%s", text);
+	cr_assert_not_null(strstr(text, "\n|---|---:|---:|"), "%s", text);
+	cr_assert_not_null(strstr(text, "\n| a | 1,234,567 | 1.000 | 1.5 us |"), "%s", text);
 }

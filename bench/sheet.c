@@ -1,0 +1,100 @@
+/* sheet.c - cells in rows and columns, as aligned text, Markdown or CSV */
+#include "bench/sheet.h"
+
+#include <string.h>
+
+static const char *const format_names[] = {"text", "markdown", "csv"};
+
+int sheet_format_of(const char *name)
+{
+	for (size_t i = 0; i < sizeof(format_names) / sizeof(format_names[0]); i++)
+		if (strcmp(name, format_names[i]) == 0)
+			return (int)i;
+	return -1;
+}
+
+/* `row` -1: the heads. */
+static const char *cell(const struct sheet *sheet, long row, unsigned int column)
+{
+	return row < 0 ? sheet->columns[column].head : sheet->rows[row].cells[column];
+}
+
+static size_t width_of(const struct sheet *sheet, unsigned int column)
+{
+	size_t width = 0;
+
+	for (long row = -1; row < (long)sheet->rows_count; row++)
+		if (strlen(cell(sheet, row, column)) > width)
+			width = strlen(cell(sheet, row, column));
+	return width;
+}
+
+static void print_text(FILE *out, const struct sheet *sheet)
+{
+	for (long row = -1; row < (long)sheet->rows_count; row++) {
+		char line[SHEET_COLUMNS_MAX * (SHEET_CELL_BYTES + 2) + 1] = "";
+		size_t len = 0;
+		for (unsigned int c = 0; c < sheet->columns_count; c++) {
+			const struct sheet_column *column = &sheet->columns[c];
+			if (column->hidden)
+				continue;
+			len += (size_t)snprintf(line + len, sizeof(line) - len,
+						column->left ? "%s%-*s" : "%s%*s", len ? "  " : "",
+						(int)width_of(sheet, c), cell(sheet, row, c));
+		}
+		while (len && line[len - 1] == ' ')
+			line[--len] = '\0';
+		fprintf(out, "%s\n", line);
+	}
+}
+
+static void print_markdown(FILE *out, const struct sheet *sheet)
+{
+	for (long row = -1; row < (long)sheet->rows_count; row++) {
+		fputc('|', out);
+		for (unsigned int c = 0; c < sheet->columns_count; c++) {
+			if (sheet->columns[c].hidden)
+				continue;
+			fputc(' ', out);
+			for (const char *at = cell(sheet, row, c); *at; at++)
+				fprintf(out, *at == '|' ? "\\%c" : "%c", *at);
+			fputs(" |", out);
+		}
+		fputc('\n', out);
+		if (row >= 0)
+			continue;
+		fputc('|', out);
+		for (unsigned int c = 0; c < sheet->columns_count; c++)
+			if (!sheet->columns[c].hidden)
+				fputs(sheet->columns[c].left ? "---|" : "---:|", out);
+		fputc('\n', out);
+	}
+}
+
+/* RFC 4180, with the line ends of this system. */
+static void print_csv(FILE *out, const struct sheet *sheet)
+{
+	for (long row = -1; row < (long)sheet->rows_count; row++) {
+		for (unsigned int c = 0; c < sheet->columns_count; c++) {
+			const char *text = cell(sheet, row, c);
+			bool quoted = strpbrk(text, ",\"\n") != NULL;
+			if (c)
+				fputc(',', out);
+			if (quoted)
+				fputc('"', out);
+			for (; *text; text++)
+				fprintf(out, *text == '"' ? "\"%c" : "%c", *text);
+			if (quoted)
+				fputc('"', out);
+		}
+		fputc('\n', out);
+	}
+}
+
+void sheet_print(FILE *out, const struct sheet *sheet, enum sheet_format format)
+{
+	static void (*const print[])(FILE *, const struct sheet *) = {print_text, print_markdown,
+								      print_csv};
+
+	print[format](out, sheet);
+}

@@ -1,0 +1,41 @@
+/* sheet.h - cells in rows and columns, as aligned text, Markdown or CSV */
+#ifndef VLY_BENCH_SHEET_H
+#define VLY_BENCH_SHEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum sheet_format {
+	SHEET_TEXT,
+	SHEET_MARKDOWN,
+	SHEET_CSV
+};
+
+#define SHEET_COLUMNS_MAX 24
+#define SHEET_CELL_BYTES 64
+
+struct sheet_column {
+	const char *head;
+	bool left;   /* aligned so; numbers stand to the right */
+	bool hidden; /* in text and Markdown */
+};
+
+struct sheet_row {
+	char cells[SHEET_COLUMNS_MAX][SHEET_CELL_BYTES];
+};
+
+struct sheet {
+	unsigned int columns_count;
+	struct sheet_column columns[SHEET_COLUMNS_MAX];
+	const struct sheet_row *rows; /* borrowed */
+	size_t rows_count;
+};
+
+/* Prints the heads, then a line for each row. */
+void sheet_print(FILE *out, const struct sheet *sheet, enum sheet_format format);
+
+/* The format of that name ("text", "markdown", "csv"), or -1. */
+int sheet_format_of(const char *name);
+
+#endif

@@ -1,0 +1,75 @@
+/* test_sheet.c - the same cells as text, Markdown and CSV */
+#include "bench/sheet.h"
+
+#include "tests/support/leak.h"
+
+#include <string.h>
+
+TestSuite(sheet, .fini = vly_leak_gate);
+
+static const struct sheet_row rows[] = {
+	{.cells = {"a", "1", "x"}},
+	{.cells = {"long, name", "1,000", ""}},
+	{.cells = {"p|q \"r\"", "22", "y"}},
+};
+
+static const char *printed(enum sheet_format format, bool hidden)
+{
+	static char text[1024];
+	struct sheet sheet = {
+		.columns_count = 3,
+		.columns = {{"name", true, false}, {"count", false, hidden}, {"", true, false}},
+		.rows = rows,
+		.rows_count = 3,
+	};
+
+	memset(text, 0, sizeof(text));
+	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
+	cr_assert_not_null(out);
+	sheet_print(out, &sheet, format);
+	fclose(out);
+	return text;
+}
+
+Test(sheet, text_is_aligned_without_blanks_at_the_end)
+{
+	cr_assert_str_eq(printed(SHEET_TEXT, false), "name        count\n"
+						     "a               1  x\n"
+						     "long, name  1,000\n"
+						     "p|q \"r\"        22  y\n");
+}
+
+Test(sheet, markdown_escapes_bars)
+{
+	cr_assert_str_eq(printed(SHEET_MARKDOWN, false), "| name | count |  |\n"
+							 "|---|---:|---|\n"
+							 "| a | 1 | x |\n"
+							 "| long, name | 1,000 |  |\n"
+							 "| p\\|q \"r\" | 22 | y |\n");
+}
+
+Test(sheet, csv_quotes_commas_and_quotes)
+{
+	cr_assert_str_eq(printed(SHEET_CSV, false), "name,count,\n"
+						    "a,1,x\n"
+						    "\"long, name\",\"1,000\",\n"
+						    "\"p|q \"\"r\"\"\",22,y\n");
+}
+
+Test(sheet, a_hidden_column_is_left_out_for_people)
+{
+	cr_assert_str_eq(printed(SHEET_TEXT, true), "name\n"
+						    "a           x\n"
+						    "long, name\n"
+						    "p|q \"r\"     y\n");
+	cr_assert_null(strstr(printed(SHEET_MARKDOWN, true), "count"));
+}
+
+Test(sheet, formats_have_names)
+{
+	cr_assert_eq(sheet_format_of("text"), SHEET_TEXT);
+	cr_assert_eq(sheet_format_of("markdown"), SHEET_MARKDOWN);
+	cr_assert_eq(sheet_format_of("csv"), SHEET_CSV);
+	cr_assert_eq(sheet_format_of("html"), -1);
+	cr_assert_eq(sheet_format_of(""), -1);
+}
