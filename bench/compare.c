@@ -172,26 +172,28 @@ static int compare_pair(struct pair *pair, const struct result_data *base,
 	return 0;
 }
 
-/* Holm's families: all rows of a number of connections, by one figure. */
-static void judge(struct pair *pairs, size_t count, int by)
+/* Holm's families: all rows of a number of connections, by both figures. */
+static void judge(struct pair *pairs, size_t count)
 {
-	struct comparison family[PAIRS_MAX];
-	size_t members[PAIRS_MAX];
+	static struct comparison family[2 * PAIRS_MAX];
+	static struct comparison *members[2 * PAIRS_MAX];
 	bool done[PAIRS_MAX] = {false};
 
 	for (size_t i = 0; i < count; i++) {
 		size_t used = 0;
 		for (size_t j = i; j < count; j++) {
-			if (done[j] || (by == 1 && !pairs[j].ranked) ||
+			if (done[j] ||
 			    pairs[j].base.plan.connections != pairs[i].base.plan.connections)
 				continue;
 			done[j] = true;
-			members[used] = j;
-			family[used++] = pairs[j].by[by];
+			for (int by = 0; by <= (int)pairs[j].ranked; by++)
+				members[used++] = &pairs[j].by[by];
 		}
+		for (size_t j = 0; j < used; j++)
+			family[j] = *members[j];
 		comparison_judge(family, used);
 		for (size_t j = 0; j < used; j++)
-			pairs[members[j]].by[by] = family[j];
+			*members[j] = family[j];
 	}
 }
 
@@ -290,8 +292,7 @@ static int compare_files(const struct arguments *args, const struct result_data 
 		if (compare_pair(&pairs[i], &data[0], &data[1]) != 0)
 			return EXIT_FAILED;
 	print_differences(data);
-	judge(pairs, count, 0);
-	judge(pairs, count, 1);
+	judge(pairs, count);
 	printf("UNPAIRED: %s against %s; the machine may have changed in between\n", data[1].path,
 	       data[0].path);
 	for (size_t i = 0; i < count; i++)

@@ -30,12 +30,15 @@ struct comparison comparison_paired(const struct run_result *runs, size_t count,
 /* Gives the verdicts of a family of comparisons: Holm's procedure over all of them. */
 void comparison_judge(struct comparison *family, size_t count);
 
+/* One sentence on a figure that was not to decide: ratio and 95% interval, no verdict. */
+char *comparison_aside(const struct comparison *comparison, char *text);
+
 /* One sentence that says it all, without a full stop. Returns `text` (COMPARISON_TEXT_BYTES). */
 char *comparison_sentence(const struct comparison *comparison, char *text);
 
 /*
  * Below a table: every other row against the first one that was measured, by CPU per message and by
- * rate where rates may be ranked; outliers; drift. Nothing below STATS_RUNS_MIN runs.
+ * rate where rates may be ranked, all in one family; outliers; drift. Nothing below STATS_RUNS_MIN runs.
  */
 void comparison_print_rows(FILE *out, const char *const *names, size_t names_count,
 			   const struct run_result *runs, size_t runs_count);

@@ -81,7 +81,7 @@ uint32_t verdict_blocks_needed(const struct stats_estimate *ratio, double alpha,
 	return enough;
 }
 
-void verdict_plan(struct verdict_plan *plan, uint32_t blocks_max)
+void verdict_plan(struct verdict_plan *plan, uint32_t blocks_max, unsigned int figures)
 {
 	static const uint32_t looks[] = {5, 10, 20, VERDICT_BLOCKS};
 
@@ -89,7 +89,7 @@ void verdict_plan(struct verdict_plan *plan, uint32_t blocks_max)
 	for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]) && looks[i] < blocks_max; i++)
 		plan->blocks[plan->looks++] = looks[i];
 	plan->blocks[plan->looks++] = blocks_max;
-	plan->alpha = STATS_ALPHA / plan->looks;
+	plan->alpha = STATS_ALPHA / plan->looks / figures;
 }
 
 bool verdict_look(struct verdict_stage *stage, const struct verdict_plan *plan, const double *base,

@@ -56,8 +56,12 @@ struct verdict_plan {
 	double alpha; /* of each look */
 };
 
-/* Looks at 5, 10, 20 and 33 blocks, as far as they are below blocks_max, and at blocks_max. */
-void verdict_plan(struct verdict_plan *plan, uint32_t blocks_max);
+/*
+ * Looks at 5, 10, 20 and 33 blocks, as far as they are below blocks_max, and at blocks_max. With
+ * `figures` above 1 any of so many figures may decide, and alpha is split among them as well: all
+ * their looks together err no more often than STATS_ALPHA.
+ */
+void verdict_plan(struct verdict_plan *plan, uint32_t blocks_max, unsigned int figures);
 
 /* How a comparison stands. All zero: nothing was looked at. */
 struct verdict_stage {

@@ -123,8 +123,54 @@ Test(comparison, a_family_shares_the_chance_to_err)
 	cr_assert_eq(family[0].verdict, VERDICT_SLOWER);
 	comparison_judge(family, 4);
 	cr_assert_eq(family[0].verdict, VERDICT_INCONCLUSIVE);
-	cr_assert_not_null(strstr(comparison_sentence(&family[0], text), "several rows"), "%s",
+	cr_assert_not_null(strstr(comparison_sentence(&family[0], text), "several comparisons"),
+			   "%s", text);
+}
+
+/*
+ * Each figure alone would be decided (p = 0.033), both together not: as Holm asks of two, the
+ * smaller p has to be below 0.025.
+ */
+Test(comparison, both_figures_are_one_family)
+{
+	const char *const names[] = {"a", "b"};
+	static const double noise[] = {1.06, 0.95, 1.05, 0.93, 1.02, 0.99};
+	struct run_result runs[12];
+	double p;
+
+	for (uint32_t i = 0; i < 6; i++) {
+		runs[2 * i] = run_made_up("a", i + 1, 1);
+		runs[2 * i + 1] = run_made_up("b", i + 1, 1.089 * noise[i]);
+	}
+	struct comparison alone = comparison_paired(runs, 12, "a", "b", METRIC_CPU);
+	comparison_judge(&alone, 1);
+	p = alone.p;
+	cr_assert(p > 0.025 && p < 0.05, "%f", p);
+	cr_assert_eq(alone.verdict, VERDICT_SLOWER);
+	const char *text = printed(names, 2, runs, 12);
+	cr_assert_not_null(strstr(text, "b is INCONCLUSIVE against a by CPU per message"), "%s",
 			   text);
+	cr_assert_not_null(strstr(text, "b is INCONCLUSIVE against a by rate"), "%s", text);
+}
+
+Test(comparison, a_figure_that_does_not_decide_has_no_verdict)
+{
+	char text[COMPARISON_TEXT_BYTES];
+	struct comparison c = {
+		.base = "a",
+		.tested = "b",
+		.metric = METRIC_RATE,
+		.unit = "blocks",
+		.alpha = 0.0125,
+		.verdict = VERDICT_SLOWER,
+		.ratio = {.count = 10, .mean = -0.1, .error = 0.01, .freedom = 9},
+	};
+
+	comparison_aside(&c, text);
+	cr_assert_null(strstr(text, "SLOWER"), "%s", text);
+	cr_assert_not_null(strstr(text, "b against a by rate: 0.9048 times as much, 0.88"), "%s",
+			   text);
+	cr_assert_not_null(strstr(text, "95% confidence"), "%s", text);
 }
 
 Test(comparison, a_sentence_says_what_would_decide)

@@ -138,16 +138,25 @@ Test(verdict, looks_are_at_5_10_20_and_33_blocks_with_alpha_split_among_them)
 	struct verdict_plan plan;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		verdict_plan(&plan, cases[i].blocks_max);
+		verdict_plan(&plan, cases[i].blocks_max, 1);
 		cr_assert_eq(plan.looks, cases[i].looks, "%u", cases[i].blocks_max);
 		cr_assert_eq(plan.blocks[plan.looks - 1], cases[i].blocks_max);
 		cr_assert_float_eq(plan.alpha * plan.looks, 0.05, 1e-15);
 	}
-	verdict_plan(&plan, VERDICT_BLOCKS);
+	verdict_plan(&plan, VERDICT_BLOCKS, 1);
 	cr_assert_eq(plan.blocks[0], 5);
 	cr_assert_eq(plan.blocks[1], 10);
 	cr_assert_eq(plan.blocks[2], 20);
 	cr_assert_eq(plan.blocks[3], 33);
+}
+
+Test(verdict, figures_that_may_each_decide_share_alpha)
+{
+	struct verdict_plan plan;
+
+	verdict_plan(&plan, 33, 2);
+	cr_assert_eq(plan.looks, 4);
+	cr_assert_float_eq(plan.alpha * plan.looks * 2, 0.05, 1e-15);
 }
 
 /* Blocks that alternate around a ratio. */
@@ -166,7 +175,7 @@ Test(verdict, looks_are_taken_when_due_and_only_then)
 	struct verdict_stage stage = {0};
 
 	fill(base, tested, 33, 1.0, 0.2);
-	verdict_plan(&plan, 33);
+	verdict_plan(&plan, 33, 1);
 	for (size_t count = 0; count <= 33; count++) {
 		cr_assert_not(verdict_look(&stage, &plan, base, tested, count, false, true));
 		unsigned int due = (count >= 5) + (count >= 10) + (count >= 20) + (count >= 33);
@@ -184,7 +193,7 @@ Test(verdict, a_decided_stage_stays)
 	struct verdict_plan plan;
 	struct verdict_stage stage = {0};
 
-	verdict_plan(&plan, 33);
+	verdict_plan(&plan, 33, 1);
 	fill(base, tested, 10, 1.2, 0.001);
 	cr_assert(verdict_look(&stage, &plan, base, tested, 5, false, true));
 	cr_assert_eq(stage.verdict, VERDICT_FASTER);
@@ -200,7 +209,7 @@ Test(verdict, the_last_look_may_come_early)
 	struct verdict_plan plan;
 	struct verdict_stage stage = {0};
 
-	verdict_plan(&plan, 33);
+	verdict_plan(&plan, 33, 1);
 	fill(base, tested, 10, 1.2, 0.001);
 	cr_assert_not(verdict_look(&stage, &plan, base, tested, 4, true, true));
 	cr_assert_eq(stage.verdict, VERDICT_NONE);
@@ -222,7 +231,7 @@ static struct outcomes simulate(double ratio, double deviation)
 	uint64_t random = 20 + (uint64_t)(ratio * 1000);
 	double base[33], tested[33];
 
-	verdict_plan(&plan, 33);
+	verdict_plan(&plan, 33, 1);
 	for (int run = 0; run < SIMULATIONS; run++) {
 		struct verdict_stage stage = {0};
 		for (size_t count = 0; count < 33;) {
