@@ -23,6 +23,18 @@ static inline bool vly_route_own(const struct vly_route *route, uint32_t addr)
 	return ntohl(addr) - ntohl(route->ip) < route->ips;
 }
 
+/* A host of our network; its first and last address are none (but of a /31: RFC 3021). */
+static inline bool vly_route_near(const struct vly_route *route, uint32_t addr)
+{
+	uint32_t host = ntohl(addr & ~route->mask), last = ntohl(~route->mask);
+
+	return (addr & route->mask) == (route->ip & route->mask) &&
+	       (last == 1 || (host != 0 && host != last));
+}
+
+/* The neighbour by way of whom `dst` is reached: itself, or the gateway; 0: there is no way. */
+uint32_t vly_route_next(const struct vly_route *route, uint32_t dst);
+
 /* From ip=, ips=, gw=; `wire` says whether each core has its own. 0 or -EINVAL with `why`. */
 int vly_route_parse(struct vly_route *route, const struct vly_nic_spec *spec,
 		    const struct vly_wire *wire, char *why, size_t why_bytes);

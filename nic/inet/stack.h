@@ -58,6 +58,7 @@ struct vly_inet {
 	uint64_t drops[VLY_DROP_COUNT];
 	struct vly_tcp_core *tcp; /* tcp.h: all that only TCP knows */
 	struct vly_udp_core *udp; /* udp.h */
+	struct vly_hop_rate icmp_rate;
 	/* vly_ip_begin .. vly_ip_end */
 	struct vly_hop *begun_hop;
 	uint8_t *begun;

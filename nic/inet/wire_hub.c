@@ -466,10 +466,10 @@ static int hub_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
 		return error;
 	}
 	uint32_t slot_bytes = slot_bytes_for(options.mtu);
-	struct wire *w = vly_wire_take(setup, sizeof(*w));
-	uint32_t *lent = vly_wire_take(setup, setup->queues * sizeof(*lent));
-	uint8_t *blocked = vly_wire_take(setup, setup->queues);
-	uint8_t *waiting = vly_wire_take(setup, (size_t)WAITING_MAX * slot_bytes);
+	struct wire *w = vly_wire_take(setup->region, sizeof(*w));
+	uint32_t *lent = vly_wire_take(setup->region, setup->queues * sizeof(*lent));
+	uint8_t *blocked = vly_wire_take(setup->region, setup->queues);
+	uint8_t *waiting = vly_wire_take(setup->region, (size_t)WAITING_MAX * slot_bytes);
 
 	if (!w || !lent || !blocked || !waiting)
 		return -ENOMEM;

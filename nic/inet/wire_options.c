@@ -31,10 +31,9 @@ int vly_wire_options_parse(struct vly_wire_options *options, const struct vly_ni
 	return 0;
 }
 
-void *vly_wire_take(const struct vly_wire_setup *setup, size_t bytes)
+void *vly_wire_take(struct vly_region *region, size_t bytes)
 {
-	return vly_region_take(setup->region, VLY_ALIGN_UP(bytes, (size_t)VLY_WRITER_GAP),
-			       VLY_WRITER_GAP);
+	return vly_region_take(region, VLY_ALIGN_UP(bytes, (size_t)VLY_WRITER_GAP), VLY_WRITER_GAP);
 }
 
 size_t vly_wire_take_bytes(size_t bytes)

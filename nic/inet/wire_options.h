@@ -16,8 +16,8 @@ struct vly_wire_options {
 int vly_wire_options_parse(struct vly_wire_options *options, const struct vly_nic_spec *spec,
 			   char *why, size_t why_bytes);
 
-/* Zeros out of the setup's region, in pairs of lines; NULL when it is full. */
-void *vly_wire_take(const struct vly_wire_setup *setup, size_t bytes);
+/* Zeros out of a region, in pairs of lines; NULL when it is full. */
+void *vly_wire_take(struct vly_region *region, size_t bytes);
 
 /* What that costs. */
 size_t vly_wire_take_bytes(size_t bytes);
