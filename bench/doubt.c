@@ -8,7 +8,6 @@
 
 #include "bench/cpuspeed.h"
 #include "bench/slope.h"
-#include "bench/stats.h"
 
 void doubt_reason(struct run_result *result, enum run_status status, const char *format, ...)
 {
@@ -80,17 +79,12 @@ void doubt_limits(struct run_result *r)
 			r,
 			"client-limited: the load generator was %.0f%% busy, the server only %.0f%%: the rate is a lower bound",
 			r->load_busy_share * 100, r->server_busy_share * 100);
-	if (r->fairness.jain < FAIRNESS_JAIN_MIN)
+	if (r->unfair)
 		doubt_warn(
 			r,
 			"UNFAIR: Jain's index is %.3f, the slowest connection had %llu messages, the median one %llu",
 			r->fairness.jain, (unsigned long long)r->fairness.min,
 			(unsigned long long)r->fairness.p50);
-	if (!isnan(r->little) && !stats_little_agrees(r->little))
-		doubt_warn(
-			r,
-			"rate times mean latency is %.2f of the messages under way: some of them waited outside what is timed",
-			r->little);
 	if (!r->steady)
 		doubt_warn(
 			r,

@@ -21,7 +21,7 @@ void doubt_warn(struct run_result *result, const char *format, ...)
 void doubt_speed(struct run_result *result, const char *role, const struct cpus *cpus,
 		 const struct speed *before, const struct speed *after);
 
-/* Sets `limited` and warns by what the result says: limits, unfairness, disturbances. */
+/* Sets `limited` and warns by what the result says: limits, `unfair`, disturbances. */
 void doubt_limits(struct run_result *result);
 
 #endif

@@ -139,8 +139,9 @@ static void check_rows(struct lineup *lineup)
 	}
 }
 
-void lineup_finish(struct lineup *lineup, const struct load_options *options, int argc, char **argv)
+void lineup_finish(struct lineup *lineup, struct load_options *options, int argc, char **argv)
 {
+	const struct vly_addr target = {.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
 	struct session *session = &lineup->session;
 
 	session->workload = "pingpong";
@@ -148,6 +149,7 @@ void lineup_finish(struct lineup *lineup, const struct load_options *options, in
 	session->argc = argc;
 	session->argv = argv;
 	session->port = lineup->port;
-	session->load_nic = "epoll";
+	session->load_nic = options->shape.nic;
+	load_shape_spread(&options->shape, &target, options->connections);
 	check_rows(lineup);
 }

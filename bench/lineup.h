@@ -30,7 +30,6 @@ extern const struct argp lineup_argp;
  * After parsing: fills in the session but for what is special to a command, and finds out before
  * anything starts which rows cannot run.
  */
-void lineup_finish(struct lineup *lineup, const struct load_options *options, int argc,
-		   char **argv);
+void lineup_finish(struct lineup *lineup, struct load_options *options, int argc, char **argv);
 
 #endif

@@ -2,6 +2,7 @@
 #include "bench/load.h"
 
 #include "bench/load_core.h"
+#include "bench/load_outcome.h"
 
 #include "volley/volley.h"
 
@@ -18,8 +19,9 @@
 #define QUIET_NS UINT64_C(3000000000) /* draining: so long without an echo, and it never comes */
 #define DRAIN_NS                                                                                   \
 	UINT64_C(6000000000) /* draining: a server that still answers is not waited for longer */
-#define CONNECTING_MAX 128u  /* connections under way in the whole process */
-#define SPARE_CONNS 16u      /* slots of failed connections come back late */
+#define HANG_UP_NS UINT64_C(1000000000)
+#define CONNECTING_MAX 128u /* connections under way in the whole process */
+#define SPARE_CONNS 16u     /* slots of failed connections come back late */
 
 struct load {
 	const struct load_params *params;
@@ -28,26 +30,15 @@ struct load {
 	struct load_core *cores;
 	unsigned cores_count;
 	struct load_orders orders;
+	struct schedule schedule;
 	enum load_phase phase;
 	uint64_t start_ns, phase_ns;
-	uint64_t begin_ns, end_ns;         /* of the window */
+	struct load_times times;
 	uint64_t told_ns, told_messages;   /* the last progress */
 	uint64_t heard_ns, heard_messages; /* when a message last came back */
-	uint64_t silent_ns; /* who waits and heard nothing since is silent; 0: end_ns - stall_ns */
 	uint64_t stall_ns, connect_ns;
 	bool cut; /* the run was interrupted before its end */
 };
-
-__attribute__((format(printf, 3, 4))) static int refuse(struct load_result *result, int err,
-							const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(result->reason, sizeof(result->reason), format, args);
-	va_end(args);
-	return err;
-}
 
 const char *load_phase_name(enum load_phase phase)
 {
@@ -162,7 +153,9 @@ static void step(struct load *load, uint64_t until_ns)
 		sleep_ns(until_ns - now_ns < STEP_NS ? until_ns - now_ns : STEP_NS);
 	now_ns = vly_now_ns();
 	messages = messages_sum(load);
-	if (messages != load->heard_messages) {
+	/* nobody is owed an echo: between two sends silence is as it should be */
+	if (messages != load->heard_messages ||
+	    (load->phase != LOAD_CONNECTING && !outstanding_sum(load))) {
 		load->heard_messages = messages;
 		load->heard_ns = now_ns;
 	}
@@ -184,10 +177,11 @@ static int watch(struct load *load, uint64_t until_ns)
 			return 0;
 		step(load, until_ns);
 		if (vly_now_ns() - load->heard_ns > load->stall_ns)
-			return refuse(load->result, -ETIMEDOUT,
-				      "the server stopped answering: no echo on any of %u "
-				      "connections for %.1f s",
-				      load->params->connections, (double)load->stall_ns * 1e-9);
+			return load_refuse(load->result, -ETIMEDOUT,
+					   "the server stopped answering: no echo on any of %u "
+					   "connections for %.1f s",
+					   load->params->connections,
+					   (double)load->stall_ns * 1e-9);
 	}
 }
 
@@ -203,14 +197,14 @@ static int connect_all(struct load *load)
 
 	announce(load, LOAD_CONNECTING);
 	load->heard_ns = vly_now_ns();
-	until_ns = load->heard_ns + load->connect_ns;
+	until_ns = load->heard_ns + params->ramp_ns + load->connect_ns;
 	for (unsigned i = 0; i < load->cores_count; i++) {
 		int err = load_core_start(&load->cores[i]);
 
 		if (err < 0)
-			return refuse(load->result, err,
-				      "could not start load thread %u on CPU %d: %s", i,
-				      load->cores[i].cpu, strerror(-err));
+			return load_refuse(load->result, err,
+					   "could not start load thread %u on CPU %d: %s", i,
+					   load->cores[i].cpu, strerror(-err));
 	}
 	while (up_sum(load) < params->connections) {
 		uint64_t now_ns;
@@ -219,15 +213,17 @@ static int connect_all(struct load *load)
 			return -ECANCELED;
 		step(load, until_ns);
 		now_ns = vly_now_ns();
-		if (now_ns < until_ns && now_ns - load->heard_ns <= load->stall_ns)
+		if (now_ns < until_ns &&
+		    now_ns - load->heard_ns <= load->stall_ns + params->ramp_ns)
 			continue;
 		vly_addr_format(&params->target, target, sizeof(target));
-		return refuse(
+		return load_refuse(
 			load->result, -ETIMEDOUT,
 			"only %u of %u connections to %s were accepted and answered within %.1f s",
 			up_sum(load), params->connections, target,
 			(double)(now_ns - load->phase_ns) * 1e-9);
 	}
+	load->result->connecting_s = (double)(vly_now_ns() - load->phase_ns) * 1e-9;
 	return 0;
 }
 
@@ -237,7 +233,7 @@ static int connect_all(struct load *load)
  */
 static void judge_usage(struct load *load, const uint64_t *before_ns)
 {
-	double window_ns = (double)(load->end_ns - load->begin_ns);
+	double window_ns = (double)(load->times.end_ns - load->times.begin_ns);
 
 	for (unsigned i = 0; i < load->cores_count; i++) {
 		uint64_t cpu_ns = load_core_cpu_ns(&load->cores[i]) - before_ns[i];
@@ -255,22 +251,23 @@ static int measure(struct load *load)
 	int err;
 
 	if (!before_ns)
-		return refuse(load->result, -ENOMEM, "out of memory");
+		return load_refuse(load->result, -ENOMEM, "out of memory");
 	announce(load, LOAD_WINDOW_BEGIN);
 	for (unsigned i = 0; i < load->cores_count; i++)
 		before_ns[i] = load_core_cpu_ns(&load->cores[i]);
-	load->begin_ns = vly_now_ns();
-	load->end_ns = load->begin_ns + load->params->duration_ns;
-	slices_begin(&load->result->slices, load->begin_ns, load->params->duration_ns,
+	load->times.begin_ns = vly_now_ns();
+	load->times.end_ns = load->times.begin_ns + load->params->duration_ns;
+	slices_begin(&load->result->slices, load->times.begin_ns, load->params->duration_ns,
 		     messages_sum(load));
-	atomic_store_explicit(&load->orders.end_ns, load->end_ns, memory_order_relaxed);
+	atomic_store_explicit(&load->orders.end_ns, load->times.end_ns, memory_order_relaxed);
 	/* take_window() of load_core.c acquires it */
-	atomic_store_explicit(&load->orders.begin_ns, load->begin_ns, memory_order_release);
+	atomic_store_explicit(&load->orders.begin_ns, load->times.begin_ns, memory_order_release);
 
-	err = watch(load, load->end_ns);
+	err = watch(load, load->times.end_ns);
 	if (err) {
-		load->end_ns = vly_now_ns();
-		atomic_store_explicit(&load->orders.end_ns, load->end_ns, memory_order_relaxed);
+		load->times.end_ns = vly_now_ns();
+		atomic_store_explicit(&load->orders.end_ns, load->times.end_ns,
+				      memory_order_relaxed);
 	}
 	judge_usage(load, before_ns);
 	free(before_ns);
@@ -305,15 +302,36 @@ static int drain(struct load *load)
 		step(load, until_ns);
 		if (vly_now_ns() - load->heard_ns <= quiet_ns)
 			continue;
-		load->silent_ns = vly_now_ns();
+		load->times.silent_ns = vly_now_ns();
 		outstanding = outstanding_sum(load);
-		return refuse(load->result, -ETIMEDOUT,
-			      "%llu message%s never came back: no echo for %.1f s",
-			      (unsigned long long)outstanding, outstanding == 1 ? "" : "s",
-			      (double)quiet_ns * 1e-9);
+		return load_refuse(load->result, -ETIMEDOUT,
+				   "%llu message%s never came back: no echo for %.1f s",
+				   (unsigned long long)outstanding, outstanding == 1 ? "" : "s",
+				   (double)quiet_ns * 1e-9);
 	}
 	/* the last batch may have brought a wrong byte */
 	return any_failed(load) ? -ECANCELED : 0;
+}
+
+/* Orderly closes; who does not answer them in time is reset. */
+static void hang_up(struct load *load)
+{
+	uint64_t until_ns = vly_now_ns() + HANG_UP_NS;
+	bool all = false;
+
+	order(load, LOAD_STAGE_HANG_UP);
+	while (!all && vly_now_ns() < until_ns) {
+		step(load, until_ns);
+		all = true;
+		for (unsigned i = 0; i < load->cores_count; i++) {
+			const struct load_core *core = &load->cores[i];
+
+			all = all &&
+			      atomic_load_explicit(&core->stage_done, memory_order_acquire) ==
+				      LOAD_STAGE_HANG_UP &&
+			      !atomic_load_explicit(&core->closing, memory_order_relaxed);
+		}
+	}
 }
 
 static int run_phases(struct load *load)
@@ -322,112 +340,17 @@ static int run_phases(struct load *load)
 
 	if (err)
 		return err;
+	atomic_store_explicit(&load->orders.start_ns, vly_now_ns(), memory_order_relaxed);
 	order(load, LOAD_STAGE_RUN);
 	announce(load, LOAD_WARMUP);
-	load->heard_ns = vly_now_ns();
+	load->heard_ns = load->orders.start_ns;
 	err = watch(load, load->heard_ns + load->params->warmup_ns);
 	if (!err)
 		err = measure(load);
 	if (!err)
 		err = drain(load);
-	return err;
-}
-
-/*
- * --- judging -------------------------------------------------------------------------------------
- */
-
-/* Threads have ended. Sums what they counted. */
-static int collect(struct load *load)
-{
-	struct load_result *result = load->result;
-	uint64_t silent_ns = load->silent_ns ? load->silent_ns : load->end_ns - load->stall_ns;
-	uint32_t next = 0;
-
-	result->per_conn = calloc(load->params->connections, sizeof(*result->per_conn));
-	if (!result->per_conn)
-		return refuse(result, -ENOMEM, "out of memory");
-	result->connections = load->params->connections;
-	for (unsigned i = 0; i < load->cores_count; i++) {
-		const struct load_core *core = &load->cores[i];
-
-		if (!core->client)
-			continue;
-		histogram_merge(&result->latency, pingpong_client_latency(core->client));
-		for (uint32_t k = 0; k < core->params.connections; k++)
-			result->per_conn[next++] = pingpong_client_count(core->client, k);
-		result->silent += pingpong_client_silent(core->client, silent_ns);
-		result->total.messages += pingpong_client_messages(core->client);
-		result->total.sum += pingpong_client_sum(core->client);
-	}
-	result->total.known = !outstanding_sum(load);
-	result->messages = result->latency.total;
-	result->latency_mean_ns = histogram_mean_ns(&result->latency);
-	result->window_s = (double)(load->end_ns - load->begin_ns) * 1e-9;
-	if (result->window_s > 0.0)
-		result->rate_msg_per_s = (double)result->messages / result->window_s;
-	result->little = result->rate_msg_per_s * result->latency_mean_ns * 1e-9 /
-			 ((double)load->params->connections * load->params->depth);
-	return fairness_compute(result->per_conn, result->connections, &result->fairness);
-}
-
-/* Sums the connections that failed, and names the first that any core found. */
-static int name_failure(struct load *load, int err)
-{
-	struct load_result *result = load->result;
-
-	for (unsigned i = 0; i < load->cores_count; i++) {
-		const struct load_core *core = &load->cores[i];
-		const struct pingpong_errors *errors;
-
-		if (core->err && !result->reason[0])
-			err = refuse(result, core->err, "load core %u failed: %s", i,
-				     strerror(-core->err));
-		if (!core->client)
-			continue;
-		errors = pingpong_client_errors(core->client);
-		result->lost += errors->lost;
-		result->wrong += errors->wrong;
-		result->excess += errors->excess;
-		result->errors += errors->connect + errors->lost + errors->wrong + errors->excess;
-		result->connected += pingpong_client_up(core->client);
-		result->connect_retries += pingpong_client_retries(core->client);
-		if (errors->first_err && !result->reason[0])
-			err = refuse(result, errors->first_err, "%s", errors->first);
-	}
-	if (load->cut && !result->errors && !result->reason[0])
-		return 0; /* too short to hold the server to an answer */
-	result->errors += result->silent;
-	if (err)
-		return err;
-	if (result->silent)
-		err = refuse(result, -ETIMEDOUT, "%llu of %u connections got no answer for %.1f s",
-			     (unsigned long long)result->silent, load->params->connections,
-			     (double)load->stall_ns * 1e-9);
-	else if (!result->messages)
-		err = refuse(result, -ETIMEDOUT, "not one message came back within the window");
-	return err;
-}
-
-static int judge(struct load *load, int err)
-{
-	struct load_result *result = load->result;
-	int failed = load->begin_ns ? collect(load) : 0;
-
-	err = name_failure(load, err ? err : failed);
-	result->interrupted = load->cut && !err;
-	if (result->interrupted)
-		return refuse(result, 0, "interrupted");
-	if (!err)
-		return 0;
-	if (result->errors > 1) {
-		size_t used = strlen(result->reason);
-
-		snprintf(result->reason + used, sizeof(result->reason) - used,
-			 "; %llu of %u connections failed", (unsigned long long)result->errors,
-			 load->params->connections);
-	}
-	result->rate_msg_per_s = 0.0;
+	if (!err && load->params->plain)
+		hang_up(load);
 	return err;
 }
 
@@ -438,23 +361,28 @@ static int judge(struct load *load, int err)
 static int check(const struct load_params *params, struct load_result *result)
 {
 	if (!params->target.family)
-		return refuse(result, -EINVAL, "no target address");
+		return load_refuse(result, -EINVAL, "no target address");
 	if (!params->connections)
-		return refuse(result, -EINVAL, "connections must be at least 1");
+		return load_refuse(result, -EINVAL, "connections must be at least 1");
 	if (params->size_bytes < LOAD_SIZE_MIN || params->size_bytes > LOAD_SIZE_MAX)
-		return refuse(result, -EINVAL, "size must be %u..%u bytes, not %u", LOAD_SIZE_MIN,
-			      LOAD_SIZE_MAX, params->size_bytes);
+		return load_refuse(result, -EINVAL, "size must be %u..%u bytes, not %u",
+				   LOAD_SIZE_MIN, LOAD_SIZE_MAX, params->size_bytes);
 	if (!params->depth || params->depth > LOAD_DEPTH_MAX)
-		return refuse(result, -EINVAL, "depth must be 1..%u, not %u", LOAD_DEPTH_MAX,
-			      params->depth);
+		return load_refuse(result, -EINVAL, "depth must be 1..%u, not %u", LOAD_DEPTH_MAX,
+				   params->depth);
 	if ((uint64_t)params->size_bytes * params->depth > LOAD_INFLIGHT_MAX)
-		return refuse(result, -EINVAL, "size * depth must be at most %u bytes, not %llu",
-			      LOAD_INFLIGHT_MAX,
-			      (unsigned long long)params->size_bytes * params->depth);
+		return load_refuse(result, -EINVAL,
+				   "size * depth must be at most %u bytes, not %llu",
+				   LOAD_INFLIGHT_MAX,
+				   (unsigned long long)params->size_bytes * params->depth);
 	if (params->cpus_count > LOAD_CPUS_MAX)
-		return refuse(result, -EINVAL, "at most %u load CPUs", LOAD_CPUS_MAX);
+		return load_refuse(result, -EINVAL, "at most %u load CPUs", LOAD_CPUS_MAX);
 	if (!params->duration_ns)
-		return refuse(result, -EINVAL, "duration must be above 0");
+		return load_refuse(result, -EINVAL, "duration must be above 0");
+	if (params->think_max_ns < params->think_min_ns ||
+	    (params->think_max_ns && (params->depth > 1 || params->schedule.steps_count)))
+		return load_refuse(result, -EINVAL,
+				   "thinking takes depth 1, a closed loop, and a span");
 	return 0;
 }
 
@@ -498,9 +426,14 @@ static int open_engine(struct load *load)
 	}
 	err = vly_engine_open(&config, &load->engine);
 	if (err < 0)
-		return refuse(load->result, err, "the load generator's engine did not open: %s",
-			      strerror(-err));
+		return load_refuse(load->result, err,
+				   "the load generator's engine did not open: %s", strerror(-err));
 	return 0;
+}
+
+static uint32_t connecting_max(const struct load_params *params)
+{
+	return params->connecting_max ? params->connecting_max : CONNECTING_MAX;
 }
 
 /* Spreads connections evenly over cores. */
@@ -511,13 +444,13 @@ static int make_cores(struct load *load)
 
 	load->cores = aligned_alloc(128, load->cores_count * sizeof(*load->cores));
 	if (!load->cores)
-		return refuse(load->result, -ENOMEM, "out of memory");
+		return load_refuse(load->result, -ENOMEM, "out of memory");
 	memset(load->cores, 0, load->cores_count * sizeof(*load->cores));
 	for (unsigned i = 0; i < load->cores_count; i++) {
 		struct load_core *core = &load->cores[i];
 		uint32_t share = params->connections / load->cores_count +
 				 (i < params->connections % load->cores_count);
-		uint32_t connecting = CONNECTING_MAX / load->cores_count;
+		uint32_t connecting = connecting_max(params) / load->cores_count;
 
 		core->engine = load->engine;
 		core->orders = &load->orders;
@@ -525,13 +458,19 @@ static int make_cores(struct load *load)
 		core->cpu = params->cpus_count ? params->cpus[i] : -1;
 		core->params = (struct pingpong_params){
 			.target = params->target,
-			.source = params->source,
+			.sources = &params->sources,
+			.schedule = &load->schedule,
 			.connections = share,
 			.first_id = first,
 			.connecting_max = connecting ? connecting : 1,
+			.ramp_ns = params->ramp_ns,
 			.size_bytes = params->size_bytes,
 			.depth = params->depth,
+			.think_min_ns = params->think_min_ns,
+			.think_max_ns = params->think_max_ns,
+			.reconnect = params->reconnect,
 			.seed = params->seed,
+			.plain = params->plain,
 		};
 		first += share;
 	}
@@ -562,8 +501,11 @@ int load_run(const struct load_params *params, struct load_result *result)
 	/* a core without a connection would only stand in the way */
 	if (load.cores_count > params->connections)
 		load.cores_count = params->connections;
-	if (histogram_init(&result->latency) < 0)
-		return refuse(result, -ENOMEM, "out of memory");
+	if (histogram_init(&result->latency) < 0 || histogram_init(&result->service) < 0)
+		return load_refuse(result, -ENOMEM, "out of memory");
+	load.schedule = params->schedule;
+	load.schedule.seed = params->seed;
+	load.schedule.connections = params->connections;
 	load.told_ns = load.start_ns;
 	err = open_engine(&load);
 	if (err)
@@ -574,7 +516,9 @@ int load_run(const struct load_params *params, struct load_result *result)
 		order(&load, LOAD_STAGE_QUIT);
 		for (unsigned i = 0; i < load.cores_count; i++)
 			load_core_join(&load.cores[i]);
-		err = judge(&load, err);
+		load.times.stall_ns = load.stall_ns;
+		err = load_outcome(params, load.cores, load.cores_count, &load.times, load.cut, err,
+				   result);
 		announce(&load, LOAD_DONE);
 		for (unsigned i = 0; i < load.cores_count; i++)
 			load_core_fini(&load.cores[i]);
@@ -587,6 +531,7 @@ int load_run(const struct load_params *params, struct load_result *result)
 void load_result_fini(struct load_result *result)
 {
 	histogram_fini(&result->latency);
+	histogram_fini(&result->service);
 	free(result->per_conn);
 	result->per_conn = NULL;
 }

@@ -4,6 +4,8 @@
 
 #include "bench/fairness.h"
 #include "bench/histogram.h"
+#include "bench/schedule.h"
+#include "bench/sources.h"
 #include "bench/slices.h"
 #include "bench/total.h"
 
@@ -40,16 +42,26 @@ struct load_progress {
 
 struct load_params {
 	struct vly_addr target;
-	struct vly_addr source;     /* family 0: any; else its port is 0 */
-	const char *nic;            /* as vly_config's; NULL: "epoll" */
-	const int *cpus;            /* one load core, pinned, on each */
-	unsigned cpus_count;        /* 0: a single core, not pinned */
-	uint32_t connections;       /* at least 1 */
-	uint32_t size_bytes;        /* of a message, LOAD_SIZE_MIN..LOAD_SIZE_MAX */
-	uint32_t depth;             /* messages under way on each connection, 1..LOAD_DEPTH_MAX */
-	uint64_t warmup_ns;         /* 0 is allowed */
-	uint64_t duration_ns;       /* of the window */
-	uint64_t seed;              /* of the payload */
+	struct sources sources; /* of the connections, in turn; count 0: any */
+	const char *nic;        /* as vly_config's; NULL: "epoll" */
+	const int *cpus;        /* one load core, pinned, on each */
+	unsigned cpus_count;    /* 0: a single core, not pinned */
+	uint32_t connections;   /* at least 1 */
+	uint32_t size_bytes;    /* of a message, LOAD_SIZE_MIN..LOAD_SIZE_MAX */
+	uint32_t depth;         /* messages under way on each connection, 1..LOAD_DEPTH_MAX */
+	/*
+	 * When messages are sent, from the start of the warm-up on; its seed and connections are
+	 * filled in. No steps: a message follows each echo (a closed loop).
+	 */
+	struct schedule schedule;
+	uint64_t think_min_ns, think_max_ns; /* from echo to next message: closed loop, depth 1 */
+	uint64_t reconnect;                  /* messages between connecting anew; 0: never */
+	uint64_t ramp_ns;                    /* over which connects are spread */
+	uint32_t connecting_max;             /* connects under way at once; 0: 128 */
+	bool plain;                          /* as struct pingpong_params */
+	uint64_t warmup_ns;                  /* 0 is allowed */
+	uint64_t duration_ns;                /* of the window */
+	uint64_t seed;                       /* of the payload */
 	int64_t connect_timeout_ns; /* for the whole ramp; at most 0: LOAD_CONNECT_TIMEOUT_NS */
 	int64_t stall_timeout_ns;   /* without any answer; at most 0: LOAD_STALL_TIMEOUT_NS */
 	/* Both are called on the thread that called load_run(), and may be NULL. */
@@ -68,6 +80,10 @@ struct load_params {
 #define LOAD_STALL_TIMEOUT_NS INT64_C(10000000000)
 
 /*
+ * In an open loop messages are sent when the schedule says, or as soon after it as their connection
+ * has fewer than `depth` under way; none is left out. Latency is then the response time, from the
+ * intended send; the service time, from the actual one, stands beside it.
+ *
  * Counts and times are those of the window: round trips that were completed inside it, wherever
  * they began.
  *
@@ -76,16 +92,26 @@ struct load_params {
  * (LOAD_BATCH messages) takes to write and to read.
  *
  * Little's law holds the two figures against each other: rate * mean latency is the number of
- * messages under way, connections * depth, but for those the load generator is just handling. A
- * `little` well below 1 at depth 1, or above 1, means that one of them is wrong.
+ * messages under way. In a closed loop without pauses that is connections * depth, but for those
+ * the load generator is just handling; else it is counted, batch by batch, and the latency is the
+ * service time.
  */
 struct load_result {
 	uint64_t messages;
 	double window_s;          /* as it really was: shorter if interrupted */
 	double rate_msg_per_s;    /* 0 if the run failed */
 	struct histogram latency; /* owned: load_result_fini() */
-	double latency_mean_ns;
-	double little;      /* rate * mean latency / (connections * depth): near 1, see below */
+	struct histogram service; /* of an open loop, else empty; owned */
+	double latency_mean_ns, service_mean_ns;
+	double under_way;       /* messages under way, on average */
+	double little;          /* rate * mean latency / messages under way: near 1, see above */
+	double silence_ns;      /* the longest time in which a load core had no echo at all */
+	double connecting_s;    /* the ramp took so long */
+	double connects_per_s;  /* connections opened again; NAN without `reconnect` */
+	uint64_t scheduled;     /* open loop: messages due in the window */
+	uint64_t unsent;        /* of them, not sent by its end */
+	uint64_t unsent_before; /* due before the window, and not sent by its end */
+	double lag_mean_ns, lag_max_ns; /* how late idle connections were sent on: our own share */
 	uint64_t *per_conn; /* messages of each connection, owned; NULL if no window was reached */
 	uint32_t connections; /* entries of per_conn */
 	struct fairness fairness;

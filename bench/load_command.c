@@ -224,13 +224,14 @@ int command_load(int argc, char **argv)
 	command_parse(COMMAND, &parser, argc, argv, args);
 	load_options_finish(&args->load);
 	resolve(args->target, &args->peer.addr);
+	load_shape_spread(&args->load.shape, &args->peer.addr, args->load.connections);
 	struct session *session = &args->session;
 	session->workload = "pingpong";
 	session->options = &args->load;
 	session->argc = argc;
 	session->argv = words;
 	session->peer = &args->peer;
-	session->load_nic = "epoll";
+	session->load_nic = args->load.shape.nic;
 	session->rows_count = 1;
 	struct session_row *row = &session->rows[0];
 	if (preflight_load(&args->load, row->unavailable, sizeof(row->unavailable)) == 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define RETRY_POLL_NS INT64_C(5000000)
@@ -12,14 +13,14 @@
 
 static void tell(struct load_core *core)
 {
-	const struct pingpong_client *client = core->client;
+	const struct pingpong_figures *figures = pingpong_client_figures(core->client);
 
-	atomic_store_explicit(&core->messages, pingpong_client_messages(client),
+	atomic_store_explicit(&core->messages, figures->messages, memory_order_relaxed);
+	atomic_store_explicit(&core->outstanding, figures->outstanding, memory_order_relaxed);
+	atomic_store_explicit(&core->up, figures->up, memory_order_relaxed);
+	atomic_store_explicit(&core->closing, pingpong_client_closing(core->client),
 			      memory_order_relaxed);
-	atomic_store_explicit(&core->outstanding, pingpong_client_outstanding(client),
-			      memory_order_relaxed);
-	atomic_store_explicit(&core->up, pingpong_client_up(client), memory_order_relaxed);
-	if (pingpong_client_errors(client)->first_err)
+	if (figures->errors.first_err)
 		atomic_store_explicit(&core->failed, true, memory_order_release);
 }
 
@@ -27,21 +28,37 @@ static void tell(struct load_core *core)
 static void obey(struct load_core *core, int stage)
 {
 	if (stage == LOAD_STAGE_RUN)
-		pingpong_client_start(core->client);
+		pingpong_client_start(core->client, atomic_load_explicit(&core->orders->start_ns,
+									 memory_order_relaxed));
 	else if (stage == LOAD_STAGE_DRAIN)
 		pingpong_client_drain(core->client);
+	else if (stage == LOAD_STAGE_HANG_UP)
+		pingpong_client_hang_up(core->client);
 	tell(core);
 	atomic_store_explicit(&core->stage_done, (unsigned)stage, memory_order_release);
 }
 
 static void take_window(struct load_core *core)
 {
-	/* pairs with the release in load.c's open_window(): end_ns is known once begin_ns is */
+	/* pairs with the release in load.c's measure(): end_ns is known once begin_ns is */
 	uint64_t begin_ns = atomic_load_explicit(&core->orders->begin_ns, memory_order_acquire);
 	uint64_t end_ns = atomic_load_explicit(&core->orders->end_ns, memory_order_relaxed);
 
 	if (begin_ns)
 		pingpong_client_window(core->client, begin_ns, end_ns);
+}
+
+/* How long the core may sleep: until something is due. */
+static int64_t until_due(struct load_core *core, uint64_t now_ns, int64_t timeout_ns)
+{
+	uint64_t due_ns = pingpong_client_tick(core->client, now_ns);
+
+	if (due_ns == UINT64_MAX)
+		return timeout_ns;
+	now_ns = vly_now_ns();
+	if (due_ns <= now_ns)
+		return 0;
+	return due_ns - now_ns < (uint64_t)timeout_ns ? (int64_t)(due_ns - now_ns) : timeout_ns;
 }
 
 static int loop(struct load_core *core, struct vly_core *vly)
@@ -60,10 +77,9 @@ static int loop(struct load_core *core, struct vly_core *vly)
 		take_window(core);
 		pingpong_client_events(core->client, events, count, now_ns);
 		timeout_ns = IDLE_POLL_NS;
-		if (stage == LOAD_STAGE_CONNECT && pingpong_client_connect(core->client, now_ns))
+		/* also later: connections may be opened again */
+		if (stage <= LOAD_STAGE_RUN && pingpong_client_connect(core->client, now_ns))
 			timeout_ns = RETRY_POLL_NS;
-		tell(core);
-
 		/* pairs with the release in load.c's order() */
 		ordered = atomic_load_explicit(&core->orders->stage, memory_order_acquire);
 		if (ordered == LOAD_STAGE_QUIT)
@@ -72,6 +88,8 @@ static int loop(struct load_core *core, struct vly_core *vly)
 			stage = ordered;
 			obey(core, stage);
 		}
+		timeout_ns = until_due(core, now_ns, timeout_ns);
+		tell(core);
 	}
 }
 
@@ -80,6 +98,8 @@ static void *run(void *arg)
 	struct load_core *core = arg;
 	struct vly_core *vly = NULL;
 
+	/* messages that are due at a time shall not wait for the default 50 us more */
+	(void)prctl(PR_SET_TIMERSLACK, 1);
 	core->err = vly_core_open(core->engine, core->index, &vly);
 	if (!core->err)
 		core->err = pingpong_client_open(vly, &core->params, &core->client);

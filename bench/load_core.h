@@ -16,12 +16,14 @@ enum load_stage {
 	LOAD_STAGE_CONNECT = 0,
 	LOAD_STAGE_RUN,
 	LOAD_STAGE_DRAIN,
+	LOAD_STAGE_HANG_UP,
 	LOAD_STAGE_QUIT,
 };
 
 /* Written by the main thread only. A change is followed by vly_wake(). */
 struct load_orders {
-	atomic_int stage;              /* release; load cores acquire */
+	atomic_int stage;              /* release, after start_ns; load cores acquire */
+	atomic_uint_fast64_t start_ns; /* of the messages */
 	atomic_uint_fast64_t begin_ns; /* of the window: release, after end_ns. 0: none yet */
 	atomic_uint_fast64_t end_ns;
 };
@@ -34,7 +36,7 @@ struct load_core {
 	 */
 	alignas(128) atomic_uint_fast64_t messages;
 	atomic_uint_fast64_t outstanding;
-	atomic_uint up;
+	atomic_uint up, closing;
 	atomic_uint stage_done; /* the last stage taken over */
 	atomic_bool failed;     /* a connection, or `err`: release; load.c acquires, ends the run */
 

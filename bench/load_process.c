@@ -70,43 +70,87 @@ static void tell_progress(const struct load_progress *progress, void *arg)
 				     finite_or_0(progress->phase_s)));
 }
 
+/* A number; null where nothing was measured. */
+static json_t *number(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* Encoded; null if there is nothing in it. */
+static json_t *histogram_json(const struct histogram *histogram)
+{
+	char *text = NULL;
+	json_t *json = NULL;
+
+	if (histogram->counts && histogram->total && histogram_encode(histogram, &text) == 0)
+		json = json_string(text);
+	free(text);
+	return json ? json : json_null();
+}
+
+/* What is not a count. */
+static json_t *figures_json(const struct load_result *r)
+{
+	const struct {
+		const char *key;
+		double value;
+	} numbers[] = {
+		{"window_s", r->window_s},
+		{"rate_msg_per_s", r->rate_msg_per_s},
+		{"latency_mean_ns", r->latency_mean_ns},
+		{"service_mean_ns", r->service_mean_ns},
+		{"under_way", r->under_way},
+		{"little", r->little},
+		{"silence_ns", r->silence_ns},
+		{"connecting_s", r->connecting_s},
+		{"connects_per_s", r->connects_per_s},
+		{"lag_mean_ns", r->lag_mean_ns},
+		{"lag_max_ns", r->lag_max_ns},
+		{"busy_share", r->busy_share},
+	};
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		json_object_set_new(json, numbers[i].key, number(numbers[i].value));
+	return json;
+}
+
 static json_t *result_message(const struct load_result *r, int err)
 {
-	char *hdr = NULL;
 	const struct fairness *f = &r->fairness;
-
-	if (r->latency.counts && r->latency.total && histogram_encode(&r->latency, &hdr) != 0)
-		hdr = NULL;
+	json_t *message = figures_json(r);
 	json_t *fairness = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "min", (json_int_t)f->min,
 				     "p5", (json_int_t)f->p5, "p50", (json_int_t)f->p50, "p95",
 				     (json_int_t)f->p95, "max", (json_int_t)f->max, "jain",
 				     finite_or_0(f->jain));
-	json_t *message = json_pack("{s:s, s:i, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:o, s:s?}",
-				    "type", "result", "err", err, "reason", r->reason, "messages",
-				    (json_int_t)r->messages, "window_s", finite_or_0(r->window_s),
-				    "rate_msg_per_s", finite_or_0(r->rate_msg_per_s),
-				    "latency_mean_ns", finite_or_0(r->latency_mean_ns), "little",
-				    finite_or_0(r->little), "busy_share",
-				    finite_or_0(r->busy_share), "cpu_ns", (json_int_t)r->cpu_ns,
-				    "fairness", fairness, "hdr", hdr);
-	json_t *counts =
-		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "latency_max_ns",
-			  (json_int_t)(r->latency.total ? r->latency.max_ns : 0), "connections",
+	json_t *counts = json_pack("{s:s, s:i, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:I}", "type",
+				   "result", "err", err, "reason", r->reason, "messages",
+				   (json_int_t)r->messages, "cpu_ns", (json_int_t)r->cpu_ns,
+				   "fairness", fairness, "hdr", histogram_json(&r->latency),
+				   "hdr_service", histogram_json(&r->service), "scheduled",
+				   (json_int_t)r->scheduled, "unsent", (json_int_t)r->unsent);
+	json_t *more =
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+			  "unsent_before", (json_int_t)r->unsent_before, "latency_max_ns",
+			  (json_int_t)(r->latency.total ? r->latency.max_ns : 0), "service_max_ns",
+			  (json_int_t)(r->service.total ? r->service.max_ns : 0), "connections",
 			  (json_int_t)r->connections, "connected", (json_int_t)r->connected,
 			  "connect_retries", (json_int_t)r->connect_retries, "errors",
 			  (json_int_t)r->errors, "lost", (json_int_t)r->lost, "wrong",
 			  (json_int_t)r->wrong, "excess", (json_int_t)r->excess, "silent",
 			  (json_int_t)r->silent, "interrupted", (int)r->interrupted);
 	json_t *slices = json_array();
+
 	for (unsigned i = 0; i < r->slices.count; i++)
 		json_array_append_new(slices, json_real(finite_or_0(r->slices.rate_per_s[i])));
 	json_object_set_new(message, "slices", slices);
-	if (message && counts)
+	json_object_set_new(message, "total", total_to_json(&r->total));
+	if (counts && more) {
 		json_object_update(message, counts);
-	if (message)
-		json_object_set_new(message, "total", total_to_json(&r->total));
+		json_object_update(message, more);
+	}
 	json_decref(counts);
-	free(hdr);
+	json_decref(more);
 	return message;
 }
 
@@ -142,6 +186,7 @@ static int run(struct control *control, const json_t *start)
 		.arg = control,
 	};
 	int err = -EINVAL;
+	load_shape_from_message(json_object_get(start, "shape"), &params);
 	if (!workload)
 		snprintf(result.reason, sizeof(result.reason), "there is no workload '%.40s'",
 			 name);

@@ -2,6 +2,7 @@
 #include "bench/loader.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static json_t *start_message(const char *workload, const struct vly_addr *target
 
 	for (unsigned int i = 0; i < options->load_cpus.count; i++)
 		json_array_append_new(cpus, json_integer(options->load_cpus.list[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
 			 "type", "start", "workload", workload, "target",
 			 vly_addr_format(target, text, sizeof(text)), "nic", nic, "cpus", cpus,
 			 "connections", (json_int_t)options->connections, "size_bytes",
@@ -36,7 +37,8 @@ static json_t *start_message(const char *workload, const struct vly_addr *target
 			 "warmup_ns", (json_int_t)options->warmup_ns, "duration_ns",
 			 (json_int_t)options->duration_ns, "seed", (json_int_t)(seed >> 1),
 			 "connect_timeout_ns", (json_int_t)options->connect_timeout_ns,
-			 "stall_timeout_ns", (json_int_t)options->stall_timeout_ns);
+			 "stall_timeout_ns", (json_int_t)options->stall_timeout_ns, "shape",
+			 load_shape_message(&options->shape));
 }
 
 int loader_start(struct loader *loader, const char *workload, const struct vly_addr *target,
@@ -103,17 +105,26 @@ static void handle_progress(struct loader *loader, const json_t *message)
 	};
 }
 
-static void handle_result(struct loader *loader, const json_t *message)
+/* Counts and figures by themselves. */
+static void take_numbers(struct load_result *r, const json_t *message)
 {
 	const json_t *fair = json_object_get(message, "fairness");
-	const char *hdr = control_text(message, "hdr", NULL);
-	struct load_result *r = &loader->result;
 
 	r->messages = (uint64_t)control_int(message, "messages", 0);
 	r->window_s = control_real(message, "window_s", 0);
 	r->rate_msg_per_s = control_real(message, "rate_msg_per_s", 0);
 	r->latency_mean_ns = control_real(message, "latency_mean_ns", 0);
-	r->little = control_real(message, "little", 0);
+	r->service_mean_ns = control_real(message, "service_mean_ns", NAN);
+	r->under_way = control_real(message, "under_way", NAN);
+	r->little = control_real(message, "little", NAN);
+	r->silence_ns = control_real(message, "silence_ns", NAN);
+	r->connecting_s = control_real(message, "connecting_s", NAN);
+	r->connects_per_s = control_real(message, "connects_per_s", NAN);
+	r->scheduled = (uint64_t)control_int(message, "scheduled", 0);
+	r->unsent = (uint64_t)control_int(message, "unsent", 0);
+	r->unsent_before = (uint64_t)control_int(message, "unsent_before", 0);
+	r->lag_mean_ns = control_real(message, "lag_mean_ns", NAN);
+	r->lag_max_ns = control_real(message, "lag_max_ns", NAN);
 	r->busy_share = control_real(message, "busy_share", 0);
 	r->cpu_ns = (uint64_t)control_int(message, "cpu_ns", 0);
 	r->connections = (uint32_t)control_int(message, "connections", 0);
@@ -138,18 +149,36 @@ static void handle_result(struct loader *loader, const json_t *message)
 		.max = (uint64_t)control_int(fair, "max", 0),
 		.jain = control_real(fair, "jain", 0),
 	};
+}
+
+/* A histogram that came encoded, under `key`, with its maximum. False: it cannot be read. */
+static bool take_histogram(const json_t *message, const char *key, const char *max_key,
+			   struct histogram *histogram, char **text)
+{
+	const char *hdr = control_text(message, key, NULL);
+
+	if (!hdr || *text)
+		return true;
+	*text = strdup(hdr);
+	if (!*text || histogram_init(histogram) != 0 || histogram_decode(histogram, hdr) != 0)
+		return false;
+	/* The encoding knows it to three digits only. */
+	histogram->max_ns = (uint64_t)control_int(message, max_key, (int64_t)histogram->max_ns);
+	return true;
+}
+
+static void handle_result(struct loader *loader, const json_t *message)
+{
+	struct load_result *r = &loader->result;
+
+	take_numbers(r, message);
 	loader->err = (int)control_int(message, "err", 0);
 	snprintf(r->reason, sizeof(r->reason), "%s", control_text(message, "reason", ""));
-	if (hdr && !loader->hdr) {
-		loader->hdr = strdup(hdr);
-		if (!loader->hdr || histogram_init(&r->latency) != 0 ||
-		    histogram_decode(&r->latency, hdr) != 0) {
-			fail(loader, "the histogram of the load process cannot be read");
-			return;
-		}
-		/* The encoding knows it to three digits only. */
-		r->latency.max_ns = (uint64_t)control_int(message, "latency_max_ns",
-							  (int64_t)r->latency.max_ns);
+	if (!take_histogram(message, "hdr", "latency_max_ns", &r->latency, &loader->hdr) ||
+	    !take_histogram(message, "hdr_service", "service_max_ns", &r->service,
+			    &loader->hdr_service)) {
+		fail(loader, "the histogram of the load process cannot be read");
+		return;
 	}
 	loader->done = true;
 }
@@ -198,6 +227,7 @@ void loader_stop(struct loader *loader)
 {
 	loader_stop_process(loader);
 	free(loader->hdr);
-	loader->hdr = NULL;
+	free(loader->hdr_service);
+	loader->hdr = loader->hdr_service = NULL;
 	load_result_fini(&loader->result);
 }

@@ -21,7 +21,7 @@ struct loader {
 	struct load_progress progress;
 	struct load_result result; /* without per_conn */
 	int err;                   /* of load_run() */
-	char *hdr;                 /* the latency histogram, encoded; owned */
+	char *hdr, *hdr_service;   /* the histograms, encoded; owned, NULL if there is none */
 };
 
 /* Starts the process. 0, or -errno with loader->result.reason. Ends with loader_stop. */

@@ -213,7 +213,6 @@ enum key {
 	KEY_READY_TIMEOUT,
 	KEY_SYSCALLS,
 	KEY_FORMAT,
-	KEY_LATER,
 };
 
 static const struct argp_option load_option_table[] = {
@@ -257,7 +256,6 @@ static const struct argp_option load_option_table[] = {
 	 0},
 	{"python", KEY_PYTHON, "PATH", 0,
 	 "interpreter of the Python rows (default /usr/bin/python3)", 0},
-	{"rate", KEY_LATER, "R", OPTION_HIDDEN, NULL, 0},
 	{0},
 };
 
@@ -359,6 +357,9 @@ static error_t parse_load_option(int key, char *arg, struct argp_state *state)
 	if (parse_placement(o, key, arg))
 		return 0;
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->shape;
+		break;
 	case KEY_CONNECTIONS:
 		o->connections =
 			(uint32_t)number_of(o, "connections", arg, 1, OPTION_CONNECTIONS_MAX);
@@ -410,15 +411,17 @@ static error_t parse_load_option(int key, char *arg, struct argp_state *state)
 	case KEY_SYSCALLS:
 		o->syscalls = true;
 		break;
-	case KEY_LATER:
-		usage_error(o->command, "--rate (open loop) is not part of this version");
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
 	return 0;
 }
 
-const struct argp load_options_argp = {.options = load_option_table, .parser = parse_load_option};
+static const struct argp_child load_option_children[] = {
+	{&load_shape_argp, 0, "Shape of the load:", 1}, {0}};
+const struct argp load_options_argp = {.options = load_option_table,
+				       .parser = parse_load_option,
+				       .children = load_option_children};
 
 void load_options_init(struct load_options *options, const char *command)
 {
@@ -439,6 +442,8 @@ void load_options_init(struct load_options *options, const char *command)
 	options->seed =
 		((uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000) % 1000000007;
 	options->numa_node = -1;
+	options->shape.command = command;
+	options->shape.nic = LOAD_NIC;
 	options->python = "/usr/bin/python3";
 }
 
@@ -464,6 +469,7 @@ void load_options_finish(struct load_options *o)
 			o->command,
 			"--size %u times --depth %u is above the %u bytes that may be under way on a connection",
 			o->size_bytes, o->depth, LOAD_INFLIGHT_MAX);
+	load_shape_finish(&o->shape, o->depth);
 	if (o->numa_node >= 0) {
 		struct cpus node;
 		if (cpus_of_node(o->numa_node, &node) != 0)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bench/cpus.h"
+#include "bench/load_shape.h"
 #include "bench/sheet.h"
 
 /* Exit codes of every command. */
@@ -72,6 +73,7 @@ struct load_options {
 	const char *command; /* "pingpong": for messages */
 	uint32_t connections, size_bytes, depth, runs;
 	uint64_t duration_ns, warmup_ns, connect_timeout_ns, stall_timeout_ns, ready_timeout_ns;
+	struct load_shape shape;
 	uint64_t seed;
 	enum preset preset; /* what was not given follows from it */
 	bool runs_given, duration_given, warmup_given;

@@ -1,60 +1,43 @@
 /* pingpong_client.c - every echo is checked, timed, and answered by the next message */
 #include "bench/pingpong_client.h"
 
-#include "bench/load.h"
 #include "bench/payload.h"
+#include "bench/pingpong_fail.h"
+#include "bench/pingpong_send.h"
+#include "bench/pingpong_state.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_NS UINT64_C(10000000)
 #define PREFETCH_AHEAD 4
 
-enum ping_state {
-	PING_IDLE = 0,   /* to be connected */
-	PING_CONNECTING, /* up to the echo of its first message */
-	PING_UP,
-	PING_FAILED,
-};
+/* Memory by `params`. 0 or -ENOMEM. */
+static int allocate(struct pingpong_client *client)
+{
+	uint32_t count = client->params.connections;
+	size_t places = (size_t)count * client->ring;
 
-/* One connection: one cache line. */
-struct ping {
-	vly_conn conn;
-	uint64_t key;
-	uint64_t sent;      /* messages given to the engine */
-	uint64_t received;  /* of them, back whole; messages under way: sent - received <= depth */
-	uint64_t counted;   /* round trips that ended in the window */
-	uint64_t *begun_ns; /* when each message under way was sent: a ring of depth */
-	uint64_t heard_ns;  /* when bytes last came */
-	uint32_t offset;    /* bytes of message `received` that have come, below size_bytes */
-	uint16_t slot;      /* of message `received` in that ring */
-	uint8_t state;      /* enum ping_state */
-};
-
-static_assert(sizeof(struct ping) == 64, "one line per connection");
-static_assert(LOAD_DEPTH_MAX <= UINT16_MAX, "ping.slot");
-
-struct pingpong_client {
-	struct vly_core *core;
-	struct pingpong_params params;
-	struct ping *pings;
-	uint64_t *begun;  /* depth of them for each connection */
-	uint8_t *scratch; /* the message being built */
-	uint32_t *todo;   /* a stack of connections that are to be opened */
-	uint32_t todo_count, connecting, up;
-	uint64_t pause_until_ns; /* no connect before */
-	bool running;            /* echoes are answered */
-	uint64_t begin_ns, end_ns;
-	uint64_t messages, outstanding, retries;
-	uint64_t *unstamped[LOAD_BATCH]; /* send times that the next flush sets */
-	unsigned unstamped_count;
-	struct histogram latency;
-	struct pingpong_errors errors;
-};
+	client->pings = aligned_alloc(64, count * sizeof(*client->pings));
+	client->begun = calloc(places, sizeof(*client->begun));
+	client->scratch = malloc(client->params.size_bytes);
+	client->todo = malloc(count * sizeof(*client->todo));
+	if (!client->pings || !client->begun || !client->scratch || !client->todo ||
+	    histogram_init(&client->figures.latency) < 0)
+		return -ENOMEM;
+	if (client->timed || client->params.reconnect) {
+		client->paces = calloc(count, sizeof(*client->paces));
+		if (!client->paces || agenda_init(&client->agenda, count) < 0)
+			return -ENOMEM;
+	}
+	if (client->open_loop) {
+		client->intended = calloc(places, sizeof(*client->intended));
+		if (!client->intended || histogram_init(&client->figures.service) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
 
 int pingpong_client_open(struct vly_core *core, const struct pingpong_params *params,
 			 struct pingpong_client **client)
@@ -67,19 +50,20 @@ int pingpong_client_open(struct vly_core *core, const struct pingpong_params *pa
 		return -ENOMEM;
 	made->core = core;
 	made->params = *params;
-	made->pings = aligned_alloc(64, count * sizeof(*made->pings));
-	made->begun = calloc((size_t)count * params->depth, sizeof(*made->begun));
-	made->scratch = malloc(params->size_bytes);
-	made->todo = malloc(count * sizeof(*made->todo));
-	if (!made->pings || !made->begun || !made->scratch || !made->todo ||
-	    histogram_init(&made->latency) < 0) {
+	made->open_loop = params->schedule && params->schedule->steps_count > 0;
+	made->timed = made->open_loop || params->think_max_ns;
+	for (made->ring = 1; made->ring < params->depth; made->ring *= 2)
+		;
+	made->mask = made->ring - 1;
+	if (allocate(made) < 0) {
 		pingpong_client_close(made);
 		return -ENOMEM;
 	}
 	memset(made->pings, 0, count * sizeof(*made->pings));
+	memset(made->scratch, 'X', params->size_bytes);
 	for (uint32_t i = 0; i < count; i++) {
 		made->pings[i].key = payload_key(params->seed, (uint64_t)params->first_id + i);
-		made->pings[i].begun_ns = made->begun + (size_t)i * params->depth;
+		made->pings[i].begun_ns = made->begun + (size_t)i * made->ring;
 		made->todo[i] = count - 1 - i;
 	}
 	made->todo_count = count;
@@ -91,7 +75,11 @@ void pingpong_client_close(struct pingpong_client *client)
 {
 	if (!client)
 		return;
-	histogram_fini(&client->latency);
+	histogram_fini(&client->figures.latency);
+	histogram_fini(&client->figures.service);
+	agenda_fini(&client->agenda);
+	free(client->intended);
+	free(client->paces);
 	free(client->todo);
 	free(client->scratch);
 	free(client->begun);
@@ -100,172 +88,156 @@ void pingpong_client_close(struct pingpong_client *client)
 }
 
 /*
- * --- failing -------------------------------------------------------------------------------------
+ * --- opening and closing -------------------------------------------------------------------------
  */
 
-__attribute__((format(printf, 5, 6))) static void fail(struct pingpong_client *client,
-						       struct ping *ping, uint64_t *counter,
-						       int err, const char *format, ...)
+/* Connects that the ramp allows by now. */
+static uint32_t ramp_allows(struct pingpong_client *client, uint64_t now_ns)
 {
-	struct pingpong_errors *errors = &client->errors;
+	uint64_t ramp_ns = client->params.ramp_ns;
 
-	if (ping->state == PING_CONNECTING)
-		client->connecting--;
-	ping->state = PING_FAILED;
-	client->outstanding -= ping->sent - ping->received;
-	(*counter)++;
-	if (!errors->first_err) {
-		uint32_t id = client->params.first_id + (uint32_t)(ping - client->pings);
-		va_list args;
-		int n;
-
-		errors->first_err = err;
-		n = snprintf(errors->first, sizeof(errors->first), "connection %u ", id);
-		va_start(args, format);
-		vsnprintf(errors->first + n, sizeof(errors->first) - (size_t)n, format, args);
-		va_end(args);
-	}
-	vly_abort(client->core, ping->conn);
-}
-
-static const char *connect_hint(int err)
-{
-	switch (err) {
-	case -EADDRNOTAVAIL:
-		return " (local ports exhausted? widen net.ipv4.ip_local_port_range)";
-	case -EMFILE:
-		return " (raise the descriptor limit: ulimit -n)";
-	case -ECONNREFUSED:
-		return " (nothing listens there)";
-	default:
-		return "";
-	}
-}
-
-static void connect_failed(struct pingpong_client *client, struct ping *ping, int err)
-{
-	char target[VLY_ADDR_TEXT_MAX];
-
-	/* a full backlog: Unix sockets say EAGAIN, a server with tcp_abort_on_overflow resets */
-	if (err == -EAGAIN || err == -ECONNRESET) {
-		if (ping->state == PING_CONNECTING)
-			client->connecting--;
-		ping->state = PING_IDLE;
-		client->todo[client->todo_count++] = (uint32_t)(ping - client->pings);
-		client->pause_until_ns = vly_now_ns() + RETRY_NS;
-		client->retries++;
-		return;
-	}
-	fail(client, ping, &client->errors.connect, err, "could not connect to %s: %s%s",
-	     vly_addr_format(&client->params.target, target, sizeof(target)), strerror(-err),
-	     connect_hint(err));
-}
-
-/*
- * --- sending -------------------------------------------------------------------------------------
- */
-
-/*
- * One reading for all messages that the coming flush sends, taken before it: a round trip is never
- * measured too short.
- */
-static void stamp(struct pingpong_client *client)
-{
-	uint64_t now_ns = vly_now_ns();
-
-	for (unsigned i = 0; i < client->unstamped_count; i++)
-		*client->unstamped[i] = now_ns;
-	client->unstamped_count = 0;
-}
-
-/* The message that will use `begun_ns` begins with the next flush. */
-static void stamp_later(struct pingpong_client *client, uint64_t *begun_ns)
-{
-	if (client->unstamped_count == LOAD_BATCH) {
-		stamp(client);
-		vly_flush(client->core);
-	}
-	client->unstamped[client->unstamped_count++] = begun_ns;
-}
-
-/*
- * Sends up to message number `limit` (exclusive). What the engine refuses is sent when it has
- * DRAINED; its time runs already.
- */
-static void send_until(struct pingpong_client *client, struct ping *ping, uint64_t limit)
-{
-	uint32_t size_bytes = client->params.size_bytes;
-
-	while (ping->sent < limit) {
-		int err;
-
-		payload_fill(payload_base(ping->key, ping->sent), client->scratch, size_bytes);
-		err = vly_send(client->core, ping->conn, client->scratch, size_bytes);
-		if (err == -EAGAIN || err == -ENOTCONN)
-			return; /* DRAINED follows, or CLOSED */
-		if (err < 0) {
-			fail(client, ping, &client->errors.lost, err, "could not send: %s",
-			     strerror(-err));
-			return;
-		}
-		ping->sent++;
-		client->outstanding++;
-	}
-}
-
-/* What a connection may send now: its first message only, until all start. */
-static void send_due(struct pingpong_client *client, struct ping *ping)
-{
-	if (client->running)
-		send_until(client, ping, ping->received + client->params.depth);
-	else if (ping->state == PING_CONNECTING)
-		send_until(client, ping, 1);
+	if (!client->ramp_begin_ns)
+		client->ramp_begin_ns = now_ns;
+	if (now_ns - client->ramp_begin_ns >= ramp_ns)
+		return UINT32_MAX;
+	return 1 + (uint32_t)((double)client->params.connections *
+			      (double)(now_ns - client->ramp_begin_ns) / (double)ramp_ns);
 }
 
 bool pingpong_client_connect(struct pingpong_client *client, uint64_t now_ns)
 {
 	const struct pingpong_params *params = &client->params;
+	uint32_t allowed;
 
-	if (now_ns < client->pause_until_ns)
-		return true;
+	if (!client->todo_count || now_ns < client->pause_until_ns)
+		return client->todo_count > 0;
+	allowed = ramp_allows(client, now_ns);
 	while (client->todo_count && client->connecting < params->connecting_max) {
-		struct ping *ping = &client->pings[client->todo[--client->todo_count]];
-		int err = vly_connect(client->core, &params->target,
-				      params->source.family ? &params->source : NULL, ping,
-				      &ping->conn);
+		struct ping *ping = &client->pings[client->todo[client->todo_count - 1]];
+		struct vly_addr source;
+		int err;
 
+		if (client->opened >= allowed)
+			return true;
+		if (params->sources && params->sources->count)
+			source = sources_at(params->sources, id_of(client, ping));
+		client->todo_count--;
+		err = vly_connect(client->core, &params->target,
+				  params->sources && params->sources->count ? &source : NULL, ping,
+				  &ping->conn);
 		if (err < 0) {
-			connect_failed(client, ping, err);
+			pingpong_connect_failed(client, ping, err);
 			return client->todo_count > 0;
 		}
+		client->opened += client->opened < UINT32_MAX - 1;
 		ping->state = PING_CONNECTING;
 		client->connecting++;
 	}
 	return false;
 }
 
-void pingpong_client_start(struct pingpong_client *client)
+static void now_up(struct pingpong_client *client, struct ping *ping)
 {
+	ping->state = PING_UP;
+	client->connecting--;
+	if (client->paces)
+		pace_of(client, ping)->until = ping->sent + client->params.reconnect;
+}
+
+static void on_open(struct pingpong_client *client, struct ping *ping, int status, uint64_t now_ns)
+{
+	if (status < 0) {
+		pingpong_connect_failed(client, ping, status);
+		return;
+	}
+	ping->heard_ns = now_ns;
+	if (client->running) {
+		now_up(client, ping);
+		client->figures.reopened += in_window(client, now_ns);
+	} else if (client->params.plain) {
+		now_up(client, ping);
+		client->figures.up++;
+	}
+	pingpong_send_due(client, ping, now_ns);
+}
+
+static void on_closed(struct pingpong_client *client, struct ping *ping, int status,
+		      uint64_t now_ns)
+{
+	if (ping->state != PING_CLOSING) {
+		pingpong_fail(client, ping, &client->figures.errors.lost,
+			      status ? status : -ECONNRESET, "was lost: %s",
+			      status ? strerror(-status) : "closed");
+		return;
+	}
+	if (status == -ETIMEDOUT) {
+		pingpong_fail(client, ping, &client->figures.errors.lost, status,
+			      "was closed by us, and the server did not close it");
+		return;
+	}
+	client->closing--;
+	ping->heard_ns = now_ns;
+	ping->state = client->running ? PING_IDLE : PING_CLOSED;
+	if (client->running)
+		client->todo[client->todo_count++] = (uint32_t)(ping - client->pings);
+}
+
+static void hang_up(struct pingpong_client *client, struct ping *ping)
+{
+	ping->state = PING_CLOSING;
+	client->closing++;
+	vly_close(client->core, ping->conn);
+}
+
+void pingpong_client_start(struct pingpong_client *client, uint64_t start_ns)
+{
+	const struct pingpong_params *params = &client->params;
 	uint64_t now_ns = vly_now_ns();
 
 	client->running = true;
-	for (uint32_t i = 0; i < client->params.connections; i++) {
+	client->start_ns = start_ns;
+	client->end_ns = NEVER_NS; /* until the window is known */
+	client->seen_ns = client->echo_ns = now_ns;
+	for (uint32_t i = 0; i < params->connections; i++) {
 		struct ping *ping = &client->pings[i];
 
 		if (ping->state != PING_UP)
 			continue;
 		ping->heard_ns = now_ns;
-		for (uint32_t k = 0; k < client->params.depth; k++)
-			stamp_later(client, &ping->begun_ns[k]);
-		send_due(client, ping);
+		if (client->open_loop) {
+			uint32_t id = id_of(client, ping);
+
+			client->paces[i].place = schedule_first(params->schedule, id);
+			client->paces[i].due_ns =
+				start_ns + schedule_ns(params->schedule, client->paces[i].place);
+		} else if (client->timed && !params->plain) {
+			/* not all at once, or they would stay together */
+			client->paces[i].due_ns =
+				now_ns + schedule_random(params->seed, id_of(client, ping), 0) %
+						 (params->think_max_ns + 1);
+		}
+		pingpong_send_due(client, ping, now_ns);
 	}
-	stamp(client);
+	pingpong_stamp(client);
 	vly_flush(client->core);
 }
 
 void pingpong_client_drain(struct pingpong_client *client)
 {
 	client->running = false;
+}
+
+void pingpong_client_hang_up(struct pingpong_client *client)
+{
+	client->running = false;
+	for (uint32_t i = 0; i < client->params.connections; i++)
+		if (client->pings[i].state == PING_UP)
+			hang_up(client, &client->pings[i]);
+}
+
+uint32_t pingpong_client_closing(const struct pingpong_client *client)
+{
+	return client->closing;
 }
 
 void pingpong_client_window(struct pingpong_client *client, uint64_t begin_ns, uint64_t end_ns)
@@ -281,26 +253,61 @@ void pingpong_client_window(struct pingpong_client *client, uint64_t begin_ns, u
 /* Message `received` is back whole. */
 static void complete(struct pingpong_client *client, struct ping *ping, uint64_t now_ns)
 {
-	uint64_t *begun_ns = &ping->begun_ns[ping->slot];
+	const struct pingpong_params *params = &client->params;
+	struct pingpong_figures *figures = &client->figures;
+	uint64_t place = ping->received & client->mask;
+	uint64_t begun_ns = ping->begun_ns[place];
 
-	if (now_ns >= client->begin_ns && now_ns < client->end_ns) {
-		histogram_record(&client->latency, now_ns - *begun_ns);
+	ping->begun_ns[place] = 0;
+	if (in_window(client, now_ns)) {
+		if (client->open_loop) {
+			histogram_record(&figures->service, now_ns - begun_ns);
+			begun_ns = client->intended[(size_t)(ping - client->pings) * client->ring +
+						    place];
+		}
+		histogram_record(&figures->latency, now_ns - begun_ns);
 		ping->counted++;
 	}
-	client->messages++;
-	client->outstanding--;
+	figures->messages++;
+	figures->outstanding--;
 	ping->received++;
-	ping->slot = (uint16_t)(ping->slot + 1u == client->params.depth ? 0 : ping->slot + 1u);
 	ping->offset = 0;
-	if (client->running) {
-		/* its successor has the same place: message m + depth */
-		stamp_later(client, begun_ns);
-	} else if (ping->state == PING_CONNECTING) {
-		ping->state = PING_UP;
-		ping->slot = 0;
-		client->connecting--;
-		client->up++;
+	if (ping->state == PING_CONNECTING) {
+		now_up(client, ping);
+		figures->up++;
+	} else if (client->timed && !client->open_loop) {
+		uint64_t span_ns = params->think_max_ns - params->think_min_ns + 1;
+
+		pace_of(client, ping)->due_ns =
+			now_ns + params->think_min_ns +
+			schedule_random(params->seed, id_of(client, ping), ping->received) %
+				span_ns;
 	}
+}
+
+/* How many bytes are right. */
+static uint32_t right_bytes(const struct pingpong_client *client, const struct ping *ping,
+			    const uint8_t *data, uint32_t len)
+{
+	uint32_t i = 0;
+
+	if (!client->params.plain)
+		return payload_differs(payload_base(ping->key, ping->received), ping->offset, data,
+				       len);
+	while (i < len && data[i] == 'X')
+		i++;
+	return i;
+}
+
+static void fail_wrong(struct pingpong_client *client, struct ping *ping, uint8_t got,
+		       uint32_t place)
+{
+	uint64_t base = payload_base(ping->key, ping->received);
+
+	pingpong_fail(client, ping, &client->figures.errors.wrong, -EBADMSG,
+		      "got a wrong echo: byte %u of message %llu is 0x%02x, not 0x%02x", place,
+		      (unsigned long long)ping->received, got,
+		      client->params.plain ? 'X' : payload_byte(base, place));
 }
 
 /* Bytes may hold a part of a message, or several. */
@@ -313,23 +320,17 @@ static void on_data(struct pingpong_client *client, struct ping *ping,
 	ping->heard_ns = now_ns;
 	while (len) {
 		uint32_t take = client->params.size_bytes - ping->offset, same;
-		uint64_t base = payload_base(ping->key, ping->received);
 
 		if (ping->received == ping->sent) {
-			fail(client, ping, &client->errors.excess, -EBADMSG,
-			     "got %u bytes more than it sent", len);
+			pingpong_fail(client, ping, &client->figures.errors.excess, -EBADMSG,
+				      "got %u bytes more than it sent", len);
 			return;
 		}
 		if (take > len)
 			take = len;
-		same = payload_differs(base, ping->offset, data, take);
+		same = right_bytes(client, ping, data, take);
 		if (same < take) {
-			uint32_t place = ping->offset + same;
-
-			fail(client, ping, &client->errors.wrong, -EBADMSG,
-			     "got a wrong echo: byte %u of message %llu is 0x%02x, not 0x%02x",
-			     place, (unsigned long long)ping->received, data[same],
-			     payload_byte(base, place));
+			fail_wrong(client, ping, data[same], ping->offset + same);
 			return;
 		}
 		ping->offset += take;
@@ -338,18 +339,11 @@ static void on_data(struct pingpong_client *client, struct ping *ping,
 		if (ping->offset == client->params.size_bytes)
 			complete(client, ping, now_ns);
 	}
-	send_due(client, ping);
-}
-
-static void on_open(struct pingpong_client *client, struct ping *ping, int status, uint64_t now_ns)
-{
-	if (status < 0) {
-		connect_failed(client, ping, status);
-		return;
-	}
-	ping->heard_ns = now_ns;
-	stamp_later(client, &ping->begun_ns[0]);
-	send_due(client, ping);
+	if (client->params.reconnect && client->running && ping->state == PING_UP &&
+	    ping->received == pace_of(client, ping)->until)
+		hang_up(client, ping);
+	else
+		pingpong_send_due(client, ping, now_ns);
 }
 
 static void on_event(struct pingpong_client *client, const struct vly_event *event, uint64_t now_ns)
@@ -366,24 +360,38 @@ static void on_event(struct pingpong_client *client, const struct vly_event *eve
 		on_open(client, ping, event->status, now_ns);
 		break;
 	case VLY_DRAINED:
-		send_due(client, ping);
+		pingpong_send_due(client, ping, now_ns);
 		break;
 	case VLY_EOF:
-		fail(client, ping, &client->errors.lost, -ECONNRESET, "was closed by the server");
+		pingpong_fail(client, ping, &client->figures.errors.lost, -ECONNRESET,
+			      "was closed by the server");
 		break;
 	case VLY_CLOSED:
-		fail(client, ping, &client->errors.lost,
-		     event->status ? event->status : -ECONNRESET, "was lost: %s",
-		     event->status ? strerror(-event->status) : "closed");
+		on_closed(client, ping, event->status, now_ns);
 		break;
 	default:
 		break;
 	}
 }
 
+/* An echo ends the time without one, of which counts what lies in the window. */
+static void end_silence(struct pingpong_client *client, uint64_t now_ns)
+{
+	uint64_t from_ns = client->echo_ns > client->begin_ns ? client->echo_ns : client->begin_ns;
+	uint64_t until_ns = now_ns < client->end_ns ? now_ns : client->end_ns;
+
+	if (client->begin_ns && until_ns > from_ns &&
+	    until_ns - from_ns > client->figures.silence_ns)
+		client->figures.silence_ns = until_ns - from_ns;
+	client->echo_ns = now_ns;
+}
+
 void pingpong_client_events(struct pingpong_client *client, const struct vly_event *events,
 			    int count, uint64_t now_ns)
 {
+	uint64_t messages = client->figures.messages;
+
+	under_way_until(client, now_ns);
 	for (int i = 0; i < count && i < PREFETCH_AHEAD; i++)
 		__builtin_prefetch(events[i].user, 1);
 	for (int i = 0; i < count; i++) {
@@ -391,27 +399,17 @@ void pingpong_client_events(struct pingpong_client *client, const struct vly_eve
 			__builtin_prefetch(events[i + PREFETCH_AHEAD].user, 1);
 		on_event(client, &events[i], now_ns);
 	}
-	/* vly_poll() flushes first */
-	stamp(client);
+	if (client->figures.messages != messages)
+		end_silence(client, now_ns);
 }
 
 /*
  * --- what came of it -----------------------------------------------------------------------------
  */
 
-uint32_t pingpong_client_up(const struct pingpong_client *client)
+const struct pingpong_figures *pingpong_client_figures(const struct pingpong_client *client)
 {
-	return client->up;
-}
-
-uint64_t pingpong_client_messages(const struct pingpong_client *client)
-{
-	return client->messages;
-}
-
-uint64_t pingpong_client_outstanding(const struct pingpong_client *client)
-{
-	return client->outstanding;
+	return &client->figures;
 }
 
 uint64_t pingpong_client_sum(const struct pingpong_client *client)
@@ -422,21 +420,6 @@ uint64_t pingpong_client_sum(const struct pingpong_client *client)
 		sum += payload_sum(client->pings[i].key, client->pings[i].received,
 				   client->params.size_bytes);
 	return sum;
-}
-
-uint64_t pingpong_client_retries(const struct pingpong_client *client)
-{
-	return client->retries;
-}
-
-const struct pingpong_errors *pingpong_client_errors(const struct pingpong_client *client)
-{
-	return &client->errors;
-}
-
-const struct histogram *pingpong_client_latency(const struct pingpong_client *client)
-{
-	return &client->latency;
 }
 
 uint64_t pingpong_client_count(const struct pingpong_client *client, uint32_t index)
@@ -451,10 +434,12 @@ uint32_t pingpong_client_silent(const struct pingpong_client *client, uint64_t s
 
 	for (uint32_t i = 0; i < client->params.connections; i++) {
 		const struct ping *ping = &client->pings[i];
+		bool away = ping->state == PING_CLOSING || ping->state == PING_CONNECTING ||
+			    ping->state == PING_IDLE;
 
-		if (ping->state == PING_UP && ping->sent > ping->received &&
-		    ping->heard_ns < since_ns)
-			silent++;
+		if (ping->state == PING_UP && ping->sent > ping->received)
+			away = ping->begun_ns[ping->received & client->mask] < since_ns;
+		silent += away && ping->heard_ns < since_ns;
 	}
 	return silent;
 }

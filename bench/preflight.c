@@ -12,6 +12,7 @@
 
 #include "bench/sysfile.h"
 #include "bench/thread_limits.h"
+#include "volley/config.h"
 
 #define LOAD_FDS_BASE 64     /* stdio, control, libraries */
 #define LOAD_FDS_PER_CORE 16 /* epoll, eventfd, timers of a core */
@@ -19,6 +20,7 @@
 #define BACKLOG_ENOUGH 128   /* connects that the load generator has under way at once, with room */
 #define PORTS_FIRST 10000    /* below live well-known services */
 #define PORT_TRIES 200
+#define PORTS_MAX 64512 /* 1024 to 65535 */
 
 uint64_t preflight_raise_descriptors(void)
 {
@@ -80,28 +82,27 @@ int preflight_server(const struct variant *variant, const struct variant_setting
 	return err ? err : check_threads(variant, setting->connections, why, why_bytes);
 }
 
-static int check_ports(uint32_t connections, char *why, size_t why_bytes)
+static int check_ports(const struct load_options *options, char *why, size_t why_bytes)
 {
-	char text[64];
-	unsigned int first, last;
+	uint32_t connections = options->connections;
+	uint32_t sources = options->shape.sources.count ? options->shape.sources.count : 1;
+	uint64_t ports = load_shape_ports();
+	uint64_t needed = (uint64_t)connections / sources + (connections % sources != 0);
+	char more[96];
 
-	if (sysfile_read("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text)) < 0 ||
-	    sscanf(text, "%u %u", &first, &last) != 2 || last < first)
+	if (needed <= ports)
 		return 0;
-	if (connections <= last - first + 1)
-		return 0;
-	if (connections <= 65535 - 1024 + 1)
-		snprintf(
-			why, why_bytes,
-			"ports: net.ipv4.ip_local_port_range %u-%u has %u ports, %u connections need one each; as root: "
-			"sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
-			first, last, last - first + 1, connections);
-	else
-		snprintf(
-			why, why_bytes,
-			"ports: one address has at most 64512 ports (here net.ipv4.ip_local_port_range: %u), %u connections "
-			"need one each; take fewer --connections",
-			last - first + 1, connections);
+	snprintf(more, sizeof(more),
+		 "%s spread over %" PRIu64 " local addresses with --source-ip A-B",
+		 needed <= PORTS_MAX ? ", or" : "", (uint64_t)connections / ports + 1);
+	snprintf(why, why_bytes,
+		 "ports: net.ipv4.ip_local_port_range gives each local address %" PRIu64
+		 " ports, %u connections from %u address%s need %" PRIu64 "; %s%s",
+		 ports, connections, sources, sources > 1 ? "es" : "", needed,
+		 needed <= PORTS_MAX
+			 ? "as root: sysctl -w net.ipv4.ip_local_port_range='1024 65535'"
+			 : "",
+		 more);
 	return -EADDRNOTAVAIL;
 }
 
@@ -130,7 +131,8 @@ int preflight_load(const struct load_options *options, char *why, size_t why_byt
 
 	int err = check_descriptors("the load generator", needed, options->connections, why,
 				    why_bytes);
-	err = err ? err : check_ports(options->connections, why, why_bytes);
+	err = err ? err : check_ports(options, why, why_bytes);
+	err = err ? err : vly_nic_check(options->shape.nic, why, why_bytes);
 	return err ? err : check_conntrack(options->connections, why, why_bytes);
 }
 

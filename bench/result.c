@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/run_load.h"
 #include "bench/version.h"
 
 int result_open(struct result_file *result, const char *path)
@@ -77,6 +78,7 @@ static void plan_hash(const struct result_head *head, char *out, size_t size_byt
 				 "duration", (json_int_t)o->duration_ns, "warmup",
 				 (json_int_t)o->warmup_ns, "runs", (json_int_t)o->runs, "rows",
 				 head->rows);
+	json_object_set_new(plan, "load", load_shape_plan(&o->shape));
 	char *words = plan ? json_dumps(plan, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
 	for (const char *c = words; c && *c; c++)
@@ -109,6 +111,7 @@ void result_header(struct result_file *result, const struct result_head *head)
 				 (json_int_t)o->runs, "warmup_s", (double)o->warmup_ns / 1e9,
 				 "duration_s", (double)o->duration_ns / 1e9, "server_cpus",
 				 cpu_array(&o->server_cpus), "load_cpus", cpu_array(&o->load_cpus));
+	json_object_set_new(plan, "load", load_shape_plan(&o->shape));
 	json_object_set_new(line, "plan", plan);
 	json_object_set(line, "environment", head->environment);
 	write_line(result, line);
@@ -224,6 +227,7 @@ void result_run(struct result_file *result, const char *workload,
 			  "connect_retries", (json_int_t)run->connect_retries, "lost",
 			  (json_int_t)run->lost, "wrong", (json_int_t)run->wrong, "excess",
 			  (json_int_t)run->excess, "silent", (json_int_t)run->silent));
+	run_load_json(line, run, options);
 	add_costs(line, run);
 	json_object_set_new(line, "hdr", text(run->hdr));
 	write_line(result, line);

@@ -14,6 +14,7 @@
 #include "bench/doubt.h"
 #include "bench/loader.h"
 #include "bench/preflight.h"
+#include "bench/run_load.h"
 #include "bench/speed.h"
 #include "volley/core.h"
 
@@ -186,8 +187,8 @@ static void run_load(struct live *live)
 	if (loader_start(&live->loader, live->spec->workload, &live->target, live->spec->load_nic,
 			 o, o->seed + live->spec->run))
 		return;
-	live->deadline_ns = vly_now_ns() + o->connect_timeout_ns + o->warmup_ns + o->duration_ns +
-			    o->stall_timeout_ns + SPARE_NS;
+	live->deadline_ns = vly_now_ns() + o->shape.ramp_ns + o->connect_timeout_ns + o->warmup_ns +
+			    o->duration_ns + o->stall_timeout_ns + SPARE_NS;
 	while (load_goes_on(live)) {
 		struct pollfd ready[] = {
 			{.fd = live->loader.control.fd, .events = POLLIN},
@@ -241,6 +242,7 @@ static void blank(struct run_result *r)
 		*unknown[i] = UNKNOWN;
 	for (int i = 0; i < RUN_PERCENTILES; i++)
 		r->latency_ns[i] = UNKNOWN;
+	run_load_blank(&r->load);
 }
 
 static void describe(const struct run_spec *spec, struct run_result *r)
@@ -292,6 +294,7 @@ static void take_load(struct live *live)
 	r->steady = slices_steady(&load->slices, &r->steady_change);
 	r->retransmits = disturbance_retransmits(&live->calm_before, &live->calm_after);
 	r->throttled_s = disturbance_throttled_s(&live->calm_before, &live->calm_after);
+	run_load_take(r, &live->loader);
 	if (load->messages > 0) {
 		r->load_cpu_us_per_msg = (double)load->cpu_ns / 1e3 / (double)load->messages;
 		r->load_cycles_per_msg = r->load_cpu_us_per_msg * 1e3 * r->load_ghz;
@@ -434,7 +437,9 @@ static void judge(struct live *live)
 	doubt_speed(r, "server", &o->server_cpus, &live->server_before, &live->server_after);
 	doubt_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);
 	judge_total(live);
+	r->unfair = r->fairness.jain < run_load_jain_min(r, o);
 	doubt_limits(r);
+	run_load_judge(r, o);
 	if (r->status == RUN_OK)
 		r->rate_msg_per_s = (double)r->messages / r->window_s;
 }
@@ -486,6 +491,7 @@ void run_result_fini(struct run_result *result)
 {
 	free(result->hdr);
 	result->hdr = NULL;
+	run_load_fini(&result->load);
 }
 
 const char *run_status_name(enum run_status status)

@@ -68,6 +68,19 @@ extern const char *const run_percentile_names[RUN_PERCENTILES];
 #define RUN_WARNINGS_MAX 10
 #define RUN_REASON_BYTES 512
 
+/* About the load alone: NAN where it was not measured. */
+struct run_load {
+	double service_mean_ns, service_max_ns, service_ns[RUN_PERCENTILES]; /* of an open loop */
+	double under_way;               /* messages, on average */
+	double silence_ns;              /* the longest time without any echo */
+	double connecting_s;            /* all connections took so long to come up */
+	double connects_per_s;          /* of --reconnect */
+	double lag_mean_ns, lag_max_ns; /* how late the generator itself was */
+	uint64_t scheduled, unsent,
+		unsent_before; /* messages due in the window; of them, never sent; due before */
+	char *hdr_service;     /* owned; NULL */
+};
+
 /* What a run measured; NAN where it did not. */
 struct run_result {
 	enum run_status status;
@@ -89,6 +102,8 @@ struct run_result {
 	bool steady; /* false: the rate moved over the window, by steady_change of its middle */
 	double steady_change;
 	double retransmits, throttled_s;
+	bool unfair; /* beyond what chance does */
+	struct run_load load;
 	uint64_t connected, connect_retries, errors, lost, wrong, excess, silent;
 
 	double server_cpu_us_per_msg, server_cpu_us_per_msg_scaled, user_share;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/load_table.h"
 #include "bench/series.h"
 #include "bench/sheet.h"
 #include "bench/stats.h"
@@ -225,7 +226,7 @@ static void fill_flags(char *flags, const char *name, const struct run_result *r
 		if (strcmp(runs[i].variant, name) != 0)
 			continue;
 		by_status[runs[i].status]++;
-		unfair += runs[i].status == RUN_OK && runs[i].fairness.jain < FAIRNESS_JAIN_MIN;
+		unfair += runs[i].status == RUN_OK && runs[i].unfair;
 	}
 	for (int status = RUN_INVALID; status <= RUN_INTERRUPTED; status++) {
 		if (!by_status[status])
@@ -438,7 +439,7 @@ void table_print(FILE *out, const struct load_options *options, const char *cons
 	struct figures *figures = calloc(names_count + 1, sizeof(*figures));
 	struct sheet_row *rows = calloc(names_count + 1, sizeof(*rows));
 	uint32_t blocks = series_blocks(runs, runs_count);
-	char text[CELL_BYTES];
+	char text[CELL_BYTES], shape[256];
 
 	for (size_t i = 0; figures && i < names_count; i++)
 		fill_figures(&figures[i], options, names[i], runs, runs_count);
@@ -450,9 +451,11 @@ void table_print(FILE *out, const struct load_options *options, const char *cons
 		fprintf(out, "%u connections, %u bytes, %u in flight on each, %s window",
 			options->connections, options->size_bytes, options->depth,
 			option_duration_format(options->duration_ns, text, sizeof(text)));
+		fprintf(out, "%s", load_shape_format(&options->shape, shape, sizeof(shape)));
 		/* Those that were made: a session may stop early. */
 		fprintf(out, blocks > 1 ? ", %u runs\n\n" : "\n\n", blocks);
 		print_for_people(out, figures, rows, names_count, options->format);
+		load_table_print(out, options, names, names_count, runs, runs_count);
 	}
 	free(figures);
 	free(rows);

@@ -130,8 +130,29 @@ class Numbers(VolleyTest):
         line = self.complaint(2, 'pingpong', 'c_epoll', '--size=1048576', '--depth=1024')
         self.assertIn('--size 1048576 times --depth 1024', line)
 
-    def test_what_this_version_lacks_is_said(self):
-        self.assertIn('not part of this version', self.complaint(2, 'pingpong', 'c_epoll', '--rate=9'))
+    def test_rates_are_strict(self):
+        for junk in ('', 'x', '-5', '5x', '1e5', 'inf', '5kk', '0x10'):
+            self.refuse('rate', junk, 'is not a rate', '5000, 20k or 1.5M')
+        self.refuse('rate', '0', 'out of range')
+        self.refuse('rate', '1001M', 'out of range', '1000000000')
+
+    def test_pauses_and_arrivals_are_strict(self):
+        self.refuse('think', '5ms-', 'is not a time')
+        self.refuse('think', '5ms-1ms', 'ends before it begins')
+        self.refuse('arrivals', 'poison', 'did you mean poisson')
+        self.refuse('reconnect', '0', 'out of range')
+        self.refuse('ramp', 'soon', 'is not a time')
+        self.refuse('source-ip', 'here', 'is no range of addresses')
+
+    def test_what_excludes_each_other_is_refused(self):
+        for words, why in ((['--arrivals=constant'], '--rate, which is missing'),
+                           (['--rate=9', '--think=1ms'], 'exclude each other'),
+                           (['--think=1ms', '--depth=2'], 'goes with --depth 1')):
+            self.assertIn(why, self.complaint(2, 'pingpong', 'c_epoll', *words))
+
+    def test_a_load_nic_that_is_none_makes_rows_unavailable(self):
+        done = self.expect(3, 'pingpong', 'c_epoll', '--load-nic=carrier-pigeon')
+        self.assertIn('carrier-pigeon', done.err)
 
 
 class Cpus(VolleyTest):
