@@ -2,6 +2,7 @@
 #include "tests/contract/harness.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -10,7 +11,7 @@ TestSuite(limits, .fini = vly_leak_gate, .timeout = 120);
 /*
  * A server whose table holds its listener and `slots` connections, and clients with room for all.
  */
-static void open_small_table(struct world *server, struct world *client, uint32_t slots)
+static void open_tables(struct world *server, struct world *client, uint32_t slots)
 {
 	struct vly_config config;
 
@@ -20,8 +21,13 @@ static void open_small_table(struct world *server, struct world *client, uint32_
 	config.conns_max = 4096;
 	world_open_config(client, &config);
 	client->next = server;
-	world_listen(server, 0, NULL, NULL);
 	server->tracks.keep_records = client->tracks.keep_records = false;
+}
+
+static void open_small_table(struct world *server, struct world *client, uint32_t slots)
+{
+	open_tables(server, client, slots);
+	world_listen(server, 0, NULL, NULL);
 }
 
 static void echo_and_close(struct world *w, unsigned core, struct vly_event *event)
@@ -92,6 +98,32 @@ Test(limits, table_of_one_slot_serves_thousands_of_clients_in_turn)
 	open_small_table(&server, &client, 1);
 	serve(&server, &client, 3000, 16);
 	check_eq(world_stats(&server, 0).accepted, 3000);
+	check_at_least(world_stats(&server, 0).accept_full, 1);
+	check_eq(world_stats(&server, 0).closed_error, 0);
+	world_close(&client);
+	world_close(&server);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MANY_CLIENTS 10000
+#else
+#define MANY_CLIENTS 100000
+#endif
+
+/* Of a Unix path, since as many TCP clients would use up the ports of an address. */
+Test(limits, table_of_one_slot_serves_a_hundred_thousand_local_clients_in_turn)
+{
+	struct world server, client;
+	char text[64];
+	vly_conn listener;
+
+	need_family(VLY_UNIX);
+	open_tables(&server, &client, 1);
+	snprintf(text, sizeof(text), "unix:@volley-one-slot-%d", (int)getpid());
+	server.addr = addr_parsed(text);
+	check_eq(vly_listen(server.core[0], &server.addr, NULL, NULL, &listener), 0);
+	serve(&server, &client, MANY_CLIENTS, 16);
+	check_eq(world_stats(&server, 0).accepted, MANY_CLIENTS);
 	check_at_least(world_stats(&server, 0).accept_full, 1);
 	check_eq(world_stats(&server, 0).closed_error, 0);
 	world_close(&client);
