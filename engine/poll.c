@@ -323,8 +323,8 @@ int vly_poll(struct vly_core *core, struct vly_event **events, int64_t timeout_n
 	batch->stamp_ns = now_ns;
 	begin_batch(core);
 	gather(core, now_ns);
-	if (batch->count || timeout_ns == 0) {
-		take_wake(core);
+	/* A poll hands over what was queued even if it was woken before it began. */
+	if (take_wake(core) || batch->count || timeout_ns == 0) {
 		core->nic->ops->poll(core->nic, 0);
 		if (!batch->count)
 			gather(core, batch->stamp_ns);

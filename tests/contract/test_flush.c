@@ -146,3 +146,17 @@ Test(flush, messages_queued_together_leave_in_one_call)
 	check_eq(world_stats(&w, CLIENT).tx_calls, calls + 1);
 	world_close(&w);
 }
+
+Test(flush, happens_in_a_poll_that_a_wake_ends_before_it_begins)
+{
+	struct world w;
+	struct link link = world_open_link(&w);
+
+	world_quiet(&w);
+	check_eq(vly_send(w.core[CLIENT], link.client, "now", 3), 0);
+	vly_wake(w.engine, CLIENT);
+	check_eq(world_poll(&w, CLIENT, -1), 0);
+	while (got_bytes(&w, link.server) < 3)
+		world_poll(&w, SERVER, -1);
+	world_close(&w);
+}
