@@ -210,6 +210,7 @@ int vly_core_open(struct vly_engine *engine, unsigned index, struct vly_core **o
 		atomic_store_explicit(state, before, memory_order_release);
 		return error;
 	}
+	vly_mail_hang_bell(core);
 	record_region(core);
 	vly_core_gauges(core);
 	atomic_store_explicit(state, VLY_SEAT_OPEN, memory_order_release);
@@ -299,6 +300,7 @@ void vly_core_close(struct vly_core *core)
 	_Atomic uint32_t *state = &core->engine->seats[core->index].state;
 
 	vly_timers_recycle(&core->timers);
+	vly_mail_unhang_bell(core);
 	close_conns(core);
 	core->nic->ops->close(core->nic);
 	drop_sent(env);
@@ -350,5 +352,6 @@ int vly_core_fd(struct vly_core *core)
 			return -errno;
 	}
 	core->embedded = true;
+	vly_mail_unhang_bell(core); /* the other loop looks at wake_fd */
 	return core->nic->ops->poll_fd(core->nic);
 }

@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,24 @@ static void *take(struct vly_region *region, size_t bytes)
 	return vly_region_take(region, VLY_ALIGN_UP(bytes, (size_t)VLY_WRITER_GAP), VLY_WRITER_GAP);
 }
 
+static int open_bells(const struct vly_engine *engine, struct vly_mailbox *box)
+{
+	int error = 0;
+
+	box->bell_fd = -1;
+	box->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (box->wake_fd < 0)
+		return -errno;
+	if (!engine->ops->bell)
+		return 0;
+	box->bell_fd = fcntl(box->wake_fd, F_DUPFD_CLOEXEC, 0);
+	if (box->bell_fd < 0) {
+		error = -errno;
+		close(box->wake_fd);
+	}
+	return error;
+}
+
 /* Takes the core's shared memory, on the core's node. */
 static int seat_open(struct vly_engine *engine, struct vly_seat *seat)
 {
@@ -56,11 +75,9 @@ static int seat_open(struct vly_engine *engine, struct vly_seat *seat)
 	for (unsigned i = 0; i < config->cores; i++)
 		vly_ring_init(seat->rings + i * engine->ring_bytes, config->mail_slots,
 			      letter_bytes);
-	seat->mailbox->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (seat->mailbox->wake_fd >= 0)
-		return 0;
-	error = -errno;
-	vly_region_close(&seat->shared);
+	error = open_bells(engine, seat->mailbox);
+	if (error)
+		vly_region_close(&seat->shared);
 	return error;
 }
 
@@ -72,6 +89,8 @@ static void seat_close(struct vly_engine *engine, struct vly_seat *seat)
 			close(seat->ports[i].wake_fd); /* its core was closed before it could */
 	}
 	close(seat->mailbox->wake_fd);
+	if (seat->mailbox->bell_fd >= 0)
+		close(seat->mailbox->bell_fd);
 	vly_region_close(&seat->shared);
 }
 
@@ -203,16 +222,21 @@ unsigned vly_engine_cores(const struct vly_engine *engine)
 	return engine->config.cores;
 }
 
-void vly_engine_rouse(struct vly_engine *engine, unsigned to)
+bool vly_engine_claim_sleeper(struct vly_engine *engine, unsigned to)
 {
 	struct vly_mailbox *box = engine->seats[to].mailbox;
 
-	if (atomic_load_explicit(&box->sleeping, memory_order_seq_cst) &&
-	    atomic_exchange_explicit(&box->sleeping, false, memory_order_seq_cst))
-		vly_mail_ring_bell(box->wake_fd);
+	return atomic_load_explicit(&box->sleeping, memory_order_seq_cst) &&
+	       atomic_exchange_explicit(&box->sleeping, false, memory_order_seq_cst);
 }
 
-void vly_engine_notify(struct vly_engine *engine, unsigned to, unsigned place)
+void vly_engine_rouse(struct vly_engine *engine, unsigned to)
+{
+	if (vly_engine_claim_sleeper(engine, to))
+		vly_mail_ring_bell(engine->seats[to].mailbox->wake_fd);
+}
+
+bool vly_engine_post(struct vly_engine *engine, unsigned to, unsigned place)
 {
 	struct vly_mailbox *box = engine->seats[to].mailbox;
 
@@ -221,7 +245,13 @@ void vly_engine_notify(struct vly_engine *engine, unsigned to, unsigned place)
 	 */
 	atomic_fetch_or_explicit(&box->inbox[place / 64], 1ull << (place % 64),
 				 memory_order_seq_cst);
-	vly_engine_rouse(engine, to);
+	return vly_engine_claim_sleeper(engine, to);
+}
+
+void vly_engine_notify(struct vly_engine *engine, unsigned to, unsigned place)
+{
+	if (vly_engine_post(engine, to, place))
+		vly_mail_ring_bell(engine->seats[to].mailbox->wake_fd);
 }
 
 static void wake(struct vly_engine *engine, unsigned core)

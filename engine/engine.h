@@ -62,6 +62,12 @@ static inline struct vly_port *vly_engine_port(struct vly_engine *engine, unsign
 /* Bytes that the mailbox, rings and ports of one core take. */
 size_t vly_engine_shared_bytes(const struct vly_config *config);
 
+/* Sets bit `place` in the inbox of core `to`. True: it sleeps, and the caller is the one to wake it. */
+bool vly_engine_post(struct vly_engine *engine, unsigned to, unsigned place);
+
+/* Whether core `to` sleeps; then the caller is the one to wake it. */
+bool vly_engine_claim_sleeper(struct vly_engine *engine, unsigned to);
+
 /* Sets bit `place` in the inbox of core `to` and wakes it if it sleeps. */
 void vly_engine_notify(struct vly_engine *engine, unsigned to, unsigned place);
 

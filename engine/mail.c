@@ -2,6 +2,7 @@
 #include "engine/mail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,8 +39,38 @@ static struct vly_ring *ring_from(struct vly_core *core, unsigned place)
 	return vly_engine_port(core->engine, core->index, place - VLY_CORES_MAX)->to_core;
 }
 
+void vly_mail_hang_bell(struct vly_core *core)
+{
+	const struct vly_nic_ops *ops = core->engine->ops;
+	struct vly_mailbox *box = core->mail.box;
+	int bell = ops->bell ? ops->bell(core->nic) : -1;
+
+	if (bell >= 0 && dup3(bell, box->bell_fd, O_CLOEXEC) >= 0)
+		atomic_store_explicit(&box->has_bell, true, memory_order_release);
+}
+
+void vly_mail_unhang_bell(struct vly_core *core)
+{
+	struct vly_mailbox *box = core->mail.box;
+
+	atomic_store_explicit(&box->has_bell, false, memory_order_relaxed);
+	if (box->bell_fd >= 0)
+		dup3(box->wake_fd, box->bell_fd, O_CLOEXEC);
+}
+
+/* Core `to` sleeps. `handed_over`: what is given to the nic now reaches the kernel without delay. */
+static void wake_core(struct vly_core *core, unsigned to, bool handed_over)
+{
+	const struct vly_mailbox *box = core->engine->seats[to].mailbox;
+
+	if (handed_over && atomic_load_explicit(&box->has_bell, memory_order_acquire) &&
+	    core->engine->ops->ring(core->nic, box->bell_fd, box->wake_fd))
+		return;
+	vly_mail_ring_bell(box->wake_fd);
+}
+
 /* Tells the receiver behind `place` that its ring has something, and wakes it if it sleeps. */
-static void notify(struct vly_core *core, unsigned place)
+static void notify(struct vly_core *core, unsigned place, bool handed_over)
 {
 	if (place >= VLY_CORES_MAX) {
 		struct vly_port *port =
@@ -50,14 +81,15 @@ static void notify(struct vly_core *core, unsigned place)
 			vly_mail_ring_bell(port->wake_fd);
 		return;
 	}
-	vly_engine_notify(core->engine, place, core->index);
+	if (vly_engine_post(core->engine, place, core->index))
+		wake_core(core, place, handed_over);
 }
 
-static void publish_one(struct vly_core *core, unsigned place)
+static void publish_one(struct vly_core *core, unsigned place, bool handed_over)
 {
 	vly_ring_publish_ordered(ring_to(core, place), core->mail.unsent_count[place]);
 	core->mail.unsent_count[place] = 0;
-	notify(core, place);
+	notify(core, place, handed_over);
 }
 
 int vly_mail_put(struct vly_core *core, unsigned place, struct vly_ring *ring, const void *data,
@@ -72,9 +104,8 @@ int vly_mail_put(struct vly_core *core, unsigned place, struct vly_ring *ring, c
 		return -EAGAIN;
 	if (vly_ring_reserve(ring, *unsent + 1) <= *unsent) {
 		if (*unsent)
-			publish_one(
-				core,
-				place); /* else the receiver might never see what fills the ring */
+			/* else the receiver might never see what fills the ring */
+			publish_one(core, place, false);
 		if (vly_ring_block(ring)) {
 			set_bit(mail->blocked, &mail->any_blocked, place);
 			vly_count(&core->env.stats->mail_blocked, 1);
@@ -88,7 +119,7 @@ int vly_mail_put(struct vly_core *core, unsigned place, struct vly_ring *ring, c
 		memcpy(letter->data, data, len);
 	vly_count(&core->env.stats->mail_tx, 1);
 	if (++*unsent == VLY_MAIL_BATCH)
-		publish_one(core, place);
+		publish_one(core, place, false);
 	else
 		set_bit(mail->unsent, &mail->any_unsent, place);
 	return 0;
@@ -115,7 +146,7 @@ void vly_mail_publish(struct vly_core *core)
 			unsigned place = word * 64 + (unsigned)__builtin_ctzll(mail->unsent[word]);
 
 			if (mail->unsent_count[place])
-				publish_one(core, place);
+				publish_one(core, place, true);
 		}
 	}
 }
@@ -274,10 +305,10 @@ void vly_mail_recycle(struct vly_core *core)
 			 * The sender is told that there is room: its own look at the ring does the
 			 * rest.
 			 */
-			if (place < VLY_CORES_MAX)
-				vly_engine_rouse(core->engine, place);
-			else
-				notify(core, place);
+			if (place >= VLY_CORES_MAX)
+				notify(core, place, true);
+			else if (vly_engine_claim_sleeper(core->engine, place))
+				wake_core(core, place, true);
 		}
 	}
 }

@@ -31,6 +31,13 @@ struct vly_mailbox {
 	atomic_bool woken; /* vly_wake: the poll is to return */
 	alignas(VLY_WRITER_GAP) _Atomic uint64_t inbox[VLY_INBOX_WORDS];
 	int wake_fd; /* written once at start */
+	/*
+	 * What neighbours ring by their nics, -1: nothing. The number is the seat's for as long as the
+	 * engine lives and only what is behind it changes, so a late ring meets no stranger: the core's
+	 * nic while it is open, else wake_fd, which refuses.
+	 */
+	int bell_fd;
+	atomic_bool has_bell;
 };
 
 /* A slot of a ring. */
@@ -86,6 +93,11 @@ static inline uint32_t vly_letter_bytes(uint32_t mail_bytes)
 {
 	return (uint32_t)VLY_ALIGN_UP(sizeof(struct vly_letter) + mail_bytes, 8u);
 }
+
+/* The core's nic is open: neighbours may ring it. */
+void vly_mail_hang_bell(struct vly_core *core);
+/* They may no more. */
+void vly_mail_unhang_bell(struct vly_core *core);
 
 /* Wakes whoever sleeps on `wake_fd`. Safe in signal handlers. */
 void vly_mail_ring_bell(int wake_fd);

@@ -82,6 +82,14 @@ struct vly_nic_ops {
 	/* Hands over at once what `flush` has prepared: vly_flush. NULL: flush itself does. */
 	void (*push)(struct vly_nic *nic);
 	/*
+	 * Waking a sleeping neighbour with no system call of its own. `bell` names what others of its
+	 * kind can ring: a descriptor of the nic's. `ring` rings another's with the next hand-over,
+	 * which the caller has about to come (poll or push); should that fail, it writes that core's `wake_fd`. False:
+	 * not now, the caller writes it. Both or none; bell < 0: no bell.
+	 */
+	int (*bell)(struct vly_nic *nic);
+	bool (*ring)(struct vly_nic *nic, int bell_fd, int wake_fd);
+	/*
 	 * Ends what `abort` has begun, waiting for it: no record is in the nic's hands any more.
 	 * Called once, after the core has aborted everything and before `close`. NULL: abort itself does.
 	 */

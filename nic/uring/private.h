@@ -19,18 +19,19 @@
 enum uring_op {
 	OP_NONE = 0, /* nobody waits for it */
 	OP_RECV = 1,
-	/* Answers that make no event, up to OP_NAME. */
+	/* Answers that make no event, up to OP_RING. */
 	OP_SEND = 2,    /* answers when it is done, however long that takes */
 	OP_SEND_ZC = 3, /* answers, and a second time when its memory is free */
 	OP_QUIET = 4,   /* a send that answers only if it could not be done at once */
 	OP_INSTALL = 5, /* a descriptor for a direct one, to half-close it */
 	OP_NAME = 6,    /* a descriptor for a direct one, to name it */
-	OP_ACCEPT = 7,
-	OP_CONNECT = 8,
-	OP_WATCH = 9,
-	OP_GUARD = 10, /* errors of a connection that reads nothing */
-	OP_WAKE = 11,
-	OP_DGRAM = 12,      /* a datagram received */
+	OP_RING = 7,    /* a message to another core's ring that did not arrive */
+	OP_ACCEPT = 8,
+	OP_CONNECT = 9,
+	OP_WATCH = 10,
+	OP_GUARD = 11, /* errors of a connection that reads nothing */
+	OP_WAKE = 12,
+	OP_DGRAM = 13,      /* a datagram received */
 	OP_DGRAM_SEND = 16, /* + place among those in flight */
 };
 
@@ -305,6 +306,11 @@ void uring_watched(struct uring_nic *uring, struct uring_conn *conn,
 		   const struct io_uring_cqe *cqe);
 /* Each write to the core's own descriptor ends a wait. */
 bool uring_watch_wake(struct uring_nic *uring);
+
+/* Of this core, and ringing another's. */
+int uring_bell(struct vly_nic *nic);
+bool uring_ring_bell(struct vly_nic *nic, int bell_fd, int wake_fd);
+void uring_bell_failed(uint64_t user_data);
 
 /* embed.c */
 int uring_poll_fd(struct vly_nic *nic);

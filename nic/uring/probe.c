@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,9 @@ static struct vly_nic_feature features[URING_FEATURES] = {
 	[URING_NAPI] = {.name = "napi",
 			.kernel = "6.9",
 			.worth = "uring:napi=US polls the network card while waiting"},
+	[URING_MSG_RING] = {.name = "msg_ring",
+			    .kernel = "6.1",
+			    .worth = "mail wakes a sleeping neighbour without a call of its own"},
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -344,6 +348,60 @@ static bool try_send_zc(struct uring_ring *ring)
 	return works;
 }
 
+/* The other core of a wake-up: a ring of its own thread, which waits. */
+struct sleeper {
+	struct uring_ring ring;
+	sem_t open, told;
+	bool opened, woken;
+};
+
+static void *sleep_in_ring(void *arg)
+{
+	struct sleeper *sleeper = arg;
+	struct io_uring_cqe cqe;
+
+	sleeper->opened = open_scratch(&sleeper->ring) == 0;
+	sem_post(&sleeper->open);
+	if (!sleeper->opened)
+		return NULL;
+	sleeper->woken = next_cqe(&sleeper->ring, &cqe) && cqe.user_data == 7;
+	sem_wait(&sleeper->told);
+	uring_ring_close(&sleeper->ring);
+	return NULL;
+}
+
+static void fill_message(struct uring_ring *ring, int fd)
+{
+	struct io_uring_sqe *sqe = uring_ring_sqe(ring);
+
+	sqe->opcode = IORING_OP_MSG_RING;
+	sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+	sqe->fd = fd;
+	sqe->off = 7;
+}
+
+/* A message ends the wait in another thread's ring; one to what is no ring fails. */
+static bool try_msg_ring(struct uring_ring *ring, int no_ring)
+{
+	struct sleeper sleeper = {.woken = false};
+	struct io_uring_cqe cqe;
+	pthread_t thread;
+
+	sem_init(&sleeper.open, 0, 0);
+	sem_init(&sleeper.told, 0, 0);
+	if (pthread_create(&thread, NULL, sleep_in_ring, &sleeper))
+		return false;
+	sem_wait(&sleeper.open);
+	if (sleeper.opened) {
+		fill_message(ring, sleeper.ring.fd);
+		uring_ring_submit(ring);
+	}
+	sem_post(&sleeper.told);
+	pthread_join(thread, NULL);
+	fill_message(ring, no_ring);
+	return next_cqe(ring, &cqe) && cqe.res < 0 && sleeper.woken;
+}
+
 /* --- all of them -------------------------------------------------------------------------------------------------------------- */
 
 /* A list of names in the environment switches off what they name. */
@@ -378,6 +436,7 @@ static void try_all(struct uring_ring *ring, const int *pair)
 	features[URING_NO_IOWAIT].present = try_no_iowait(ring);
 	features[URING_NAPI].present = try_napi(ring);
 	features[URING_SEND_ZC].present = try_send_zc(ring);
+	features[URING_MSG_RING].present = try_msg_ring(ring, pair[0]);
 	/* Last: it leaves the pair full. */
 	features[URING_QUIET_SEND].present = try_quiet_send(ring, pair);
 	for (unsigned i = 0; i < URING_FEATURES; i++)

@@ -18,6 +18,7 @@ enum uring_feature {
 	URING_MIN_WAIT,
 	URING_NO_IOWAIT,
 	URING_NAPI,
+	URING_MSG_RING,
 	URING_FEATURES,
 };
 

@@ -11,17 +11,22 @@ static struct uring_conn *conn_of_cqe(const struct uring_nic *uring, const struc
 /* Answers that make no event do not wait until the batch has room for one. They are not looked at again. */
 static void look_at(struct uring_nic *uring, struct io_uring_cqe *cqe)
 {
-	struct uring_conn *conn = conn_of_cqe(uring, cqe);
 	struct io_uring_cqe copy = *cqe;
 	unsigned op = op_of(copy.user_data);
 
 	if (vly_likely(op == OP_RECV)) {
-		vly_prefetch_write(&conn->file);
+		vly_prefetch_write(&conn_of_cqe(uring, cqe)->file);
 		return;
 	}
-	if (op < OP_SEND || op > OP_NAME)
+	if (op < OP_SEND || op > OP_RING)
 		return;
 	cqe->user_data = OP_NONE;
+	if (op == OP_RING) {
+		uring_bell_failed(copy.user_data);
+		return;
+	}
+	struct uring_conn *conn = conn_of_cqe(uring, &copy);
+
 	switch (op) {
 	case OP_QUIET:
 		uring_quiet_failed(uring, conn, copy.res);

@@ -432,6 +432,8 @@ const struct vly_nic_ops vly_uring_ops = {
 	.has_work = uring_has_work,
 	.poll_fd = uring_poll_fd,
 	.push = uring_push,
+	.bell = uring_bell,
+	.ring = uring_ring_bell,
 	.settle = uring_settle,
 	.features = uring_features,
 };

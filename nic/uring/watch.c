@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "nic/uring/private.h"
+#include "nic/uring/probe.h"
 
 static bool is_watched(const struct uring_nic *uring, int fd)
 {
@@ -71,6 +73,35 @@ void uring_watched(struct uring_nic *uring, struct uring_conn *conn, const struc
 		vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_READY)->status =
 			cqe->res < 0 ? POLLNVAL : cqe->res;
 	uring_watch_step(uring, conn);
+}
+
+int uring_bell(struct vly_nic *nic)
+{
+	return uring_has(URING_MSG_RING) ? uring_of(nic)->ring.fd : -1;
+}
+
+/* Posts a completion that nobody looks at in the other core's ring: the wait there ends. */
+bool uring_ring_bell(struct vly_nic *nic, int bell_fd, int wake_fd)
+{
+	struct io_uring_sqe *sqe = uring_sqe(uring_of(nic));
+
+	if (!sqe)
+		return false;
+	sqe->opcode = IORING_OP_MSG_RING;
+	sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+	sqe->fd = bell_fd;
+	sqe->off = OP_NONE; /* the other side's user_data */
+	sqe->user_data = (uint64_t)OP_RING << (VLY_SLOT_BITS + VLY_GENERATION_BITS) |
+			 (uint32_t)wake_fd;
+	return true;
+}
+
+void uring_bell_failed(uint64_t user_data)
+{
+	uint64_t one = 1;
+	ssize_t ignored = write((int)(uint32_t)user_data, &one, sizeof(one));
+
+	(void)ignored; /* full means that it was rung already */
 }
 
 bool uring_watch_wake(struct uring_nic *uring)

@@ -95,6 +95,7 @@ int main(void)
 	struct player players[CORES];
 	pthread_t threads[CORES];
 	unsigned faults = 0, drained = 0;
+	char why[256];
 
 	alarm(100);
 	vly_config_init(&config);
@@ -105,6 +106,10 @@ int main(void)
 	config.conns_max = 16;
 	config.mail_slots = 16;
 	config.huge_pages = config.lock_memory = false;
+	if (vly_nic_check(config.nic, why, sizeof(why))) {
+		printf("%s: %s\n", config.nic, why);
+		return 77;
+	}
 	if (vly_engine_open(&config, &engine))
 		return 1;
 	memset(players, 0, sizeof(players));
