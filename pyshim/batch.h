@@ -1,35 +1,51 @@
-/* batch.h - the batch style: all that completed, at once */
+/* batch.h - the batch style: all that completed, at once, as rows and columns */
 #ifndef PYSHIM_BATCH_H
 #define PYSHIM_BATCH_H
 
+#include "pyshim/column.h"
 #include "pyshim/engine.h"
 
-static inline int batch_prepare(struct engine *engine)
-{
-	(void)engine;
-	PyErr_SetString(PyExc_NotImplementedError, "batch style");
-	return -1;
-}
-static inline void batch_hand_out(struct engine *engine, struct vly_event *events, int count)
-{
-	(void)engine;
-	(void)events;
-	(void)count;
-}
-static inline PyObject *batch_next(struct engine *engine)
-{
-	(void)engine;
-	return NULL;
-}
-static inline uint64_t batch_pinned(const struct engine *engine)
-{
-	(void)engine;
-	return 0;
-}
-static inline uint64_t batch_copied(const struct engine *engine)
-{
-	(void)engine;
-	return 0;
-}
+struct batch {
+	PyObject_HEAD struct engine *engine;
+	struct arena *arena; /* NULL: released */
+	bool news;           /* has rows other than DATA: something is due when it is released */
+};
+
+extern PyType_Spec batch_spec;
+
+/* Before the first listener or connection of the style. 0, or -1 with an exception. */
+int batch_prepare(struct engine *engine);
+
+/* Remembers a connection by its handle, and forgets it. */
+void batch_add_conn(struct transport *transport);
+void batch_drop_conn(struct transport *transport);
+
+/* Borrowed; NULL if it is closed. */
+struct transport *batch_find_conn(const struct engine *engine, vly_conn handle);
+
+/* The events of the style's connections as one Batch: to on_batch's function, or for batch_next. */
+void batch_hand_out(struct engine *engine, const struct vly_event *events, int count);
+
+/* Engine.__next__. */
+PyObject *batch_next(struct engine *engine);
+
+/* Releases and closes what the rows told. NULL is allowed. */
+void batch_release(struct batch *batch);
+
+/* 0, or -1 with ValueError. */
+int batch_check(const struct batch *batch);
+
+/* The index of a row, negative ones from the end; -1 with an exception. */
+Py_ssize_t batch_row(const struct batch *batch, PyObject *index);
+
+/* Batch.reply and Batch.reply_all. */
+PyObject *batch_reply(struct batch *batch, PyObject *const *args, Py_ssize_t nargs);
+PyObject *batch_reply_all(struct batch *batch, PyObject *args, PyObject *kwargs);
+
+/* Lets go of the memory alone: nobody can reach the batch any more. */
+void batch_abandon(struct batch *batch);
+
+uint64_t batch_pinned(const struct engine *engine);
+uint64_t batch_copied(const struct engine *engine);
 
 #endif

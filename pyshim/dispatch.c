@@ -66,7 +66,8 @@ static void lost(struct transport *transport, int status)
 	PyErr_Clear();
 	transport->state = T_CLOSED;
 	send_queue_clear(transport);
-	Py_CLEAR(transport->inbox);
+	if (transport->style != &style_coro) /* it may still take what came before */
+		Py_CLEAR(transport->inbox);
 	transport->style->lost(transport, error);
 	Py_XDECREF(error);
 	Py_CLEAR(transport->waiter);
@@ -151,7 +152,8 @@ static void accepted(struct engine *engine, struct vly_event *event)
 	transport->handle = event->conn;
 	transport->state = T_OPEN;
 	transport->context = Py_XNewRef(listener->context);
-	event->user = user_tagged(transport, 0 ? TAG_BATCH : TAG_TRANSPORT);
+	event->user =
+		user_tagged(transport, listener->style == &style_batch ? TAG_BATCH : TAG_TRANSPORT);
 	link->ops->set_user(link, event->conn, event->user);
 	take_names(transport);
 	Py_INCREF((PyObject *)listener);
@@ -177,7 +179,7 @@ static inline void got_data(const struct vly_event *event)
 	if (unlikely(!transport))
 		return;
 	if (likely(transport->state == T_OPEN && !(transport->flags & T_PAUSED) &&
-		   !transport->inbox))
+		   (!transport->inbox || transport->style == &style_coro)))
 		transport->style->data(transport, event->data, event->len);
 	else if (transport->state == T_OPEN)
 		keep_in_inbox(transport, event);
@@ -277,7 +279,7 @@ void dispatch_events(struct engine *engine, struct vly_event *events, int count)
 		if (unlikely(bounded))
 			flush_if_due(engine);
 	}
-	if (engine->batch_conns)
+	if (engine->batch_style)
 		batch_hand_out(engine, events, count);
 }
 

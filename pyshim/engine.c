@@ -220,7 +220,6 @@ static void lose_all(struct engine *engine, bool tell)
 		Py_INCREF((PyObject *)transport);
 		transport->state = T_CLOSED;
 		send_queue_clear(transport);
-		Py_CLEAR(transport->inbox);
 		if (tell) {
 			PyObject *error = state_oserror(-ECONNABORTED);
 

@@ -74,8 +74,10 @@ struct engine {
 	struct vly_event *events; /* of the poll that is being handed out */
 	int events_count;
 	struct column_pool *columns; /* memory of batches; outlives the engine if views do */
-	unsigned batch_conns; /* listeners and connections in the batch style; 0: no rows to look for */
-	struct batch *batch; /* the one that `for batch in engine` handed out last */
+	bool batch_style, iterating; /* rows are to be looked for; batch_next() takes them */
+	struct transport **by_slot;  /* connections of the batch style, borrowed */
+	struct batch *batch_ready;   /* the next one */
+	struct batch *batch;         /* the one that `for batch in engine` handed out last */
 	PyObject *on_batch, *handler;
 	PyObject *raised; /* KeyboardInterrupt and such from a callback: raised when the poll ends */
 

@@ -406,6 +406,7 @@ static int engine_traverse(struct engine *self, visitproc visit, void *arg)
 	Py_VISIT(self->on_batch);
 	Py_VISIT(self->raised);
 	Py_VISIT(self->batch);
+	Py_VISIT(self->batch_ready);
 	for (struct transport *t = self->conns; t; t = t->next)
 		Py_VISIT(t);
 	for (struct transport *t = self->todo; t; t = t->todo_next)
@@ -425,6 +426,7 @@ static int engine_clear(struct engine *self)
 	Py_CLEAR(self->on_batch);
 	Py_CLEAR(self->raised);
 	Py_CLEAR(self->batch);
+	Py_CLEAR(self->batch_ready);
 	return 0;
 }
 
@@ -454,6 +456,9 @@ static void engine_dealloc(struct engine *self)
 		PyObject_ClearWeakRefs((PyObject *)self);
 	engine_clear(self);
 	PyMem_Free(self->listeners);
+	PyMem_Free(self->by_slot);
+	if (self->columns)
+		column_pool_close(self->columns);
 	type->tp_free(self);
 	Py_DECREF(type);
 }

@@ -9,7 +9,8 @@
 #include "pyshim/batch.h"
 #include "pyshim/python_compat.h"
 
-static const struct style *const styles[] = {&style_asyncio};
+static const struct style *const styles[] = {&style_asyncio, &style_completion, &style_coro,
+					     &style_batch};
 
 /* NULL with ValueError. */
 static const struct style *find_style(const char *name)
@@ -30,7 +31,7 @@ static int check_factory(const struct style *style, PyObject *factory, PyObject 
 			     Py_TYPE(context)->tp_name);
 		return -1;
 	}
-	if (!style) {
+	if (style == &style_batch) {
 		if (factory == Py_None)
 			return 0;
 		PyErr_SetString(PyExc_TypeError, "factory must be None in the batch style: rows "
@@ -98,7 +99,7 @@ static int open_listener(struct listener *listener)
 		return -1;
 	}
 	link->ops->name(link, listener->handle, &listener->addr, NULL);
-	if (!listener->style && batch_prepare(engine))
+	if (listener->style == &style_batch && batch_prepare(engine))
 		return -1;
 	return 0;
 }
@@ -200,7 +201,7 @@ PyObject *listener_connect(struct engine *engine, PyObject *args, PyObject *kwar
 	if (done != Py_None && !PyCallable_Check(done))
 		return PyErr_Format(PyExc_TypeError, "done must be callable, not %.100s",
 				    Py_TYPE(done)->tp_name);
-	if (!style && batch_prepare(engine))
+	if (style == &style_batch && batch_prepare(engine))
 		return NULL;
 	transport = transport_new(engine, style);
 	if (!transport)
@@ -210,7 +211,8 @@ PyObject *listener_connect(struct engine *engine, PyObject *args, PyObject *kwar
 	transport->done = done == Py_None ? NULL : Py_NewRef(done);
 	error = engine->link->ops->connect(
 		engine->link, &to_addr, from == Py_None ? NULL : &from_addr,
-		user_tagged(transport, !style ? TAG_BATCH : TAG_TRANSPORT), &transport->handle);
+		user_tagged(transport, style == &style_batch ? TAG_BATCH : TAG_TRANSPORT),
+		&transport->handle);
 	if (error) {
 		transport->state = T_CLOSED;
 		transport_unlink(transport);
@@ -223,7 +225,8 @@ void listener_connect_failed(struct transport *transport, PyObject *factory, PyO
 {
 	if (transport->flags & T_LOCAL_CLOSE)
 		return; /* it was cancelled by this side */
-	if (factory && (transport->style == &style_asyncio || 0))
+	if (factory &&
+	    (transport->style == &style_asyncio || transport->style == &style_completion))
 		transport->protocol = PyObject_CallNoArgs(factory);
 	else if (error)
 		error_give(Py_NewRef(error));

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "pyshim/batch.h"
+#include "pyshim/coro_style.h"
 #include "pyshim/engine.h"
 #include "pyshim/extras.h"
 #include "pyshim/listener.h"
@@ -78,6 +80,10 @@ static int add_types(PyObject *module, struct state *state)
 	if (add_type(module, "Engine", &engine_spec, NULL, &state->engine_type) ||
 	    add_type(module, "Listener", &listener_spec, NULL, &state->listener_type) ||
 	    add_type(module, "Transport", &transport_spec, NULL, &state->transport_type) ||
+	    add_type(module, "Conn", &conn_spec, state->transport_type, &state->conn_type) ||
+	    add_type(module, "Batch", &batch_spec, NULL, &state->batch_type) ||
+	    add_type(module, "_Column", &column_spec, NULL, &state->column_type) ||
+	    add_type(module, "_Awaitable", &awaitable_spec, NULL, &state->awaitable_type) ||
 	    add_type(module, "Watch", &watch_spec, NULL, &state->watch_type) ||
 	    add_type(module, "Timer", &timer_spec, NULL, &state->timer_type))
 		return -1;

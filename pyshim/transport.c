@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "pyshim/batch.h"
 #include "pyshim/python_compat.h"
 #include "pyshim/send_queue.h"
 
@@ -11,7 +12,8 @@
 
 struct transport *transport_new(struct engine *engine, const struct style *style)
 {
-	PyTypeObject *type = engine->state->transport_type;
+	PyTypeObject *type = style == &style_coro ? engine->state->conn_type
+						  : engine->state->transport_type;
 	struct transport *transport = (struct transport *)type->tp_alloc(type, 0);
 
 	if (!transport)
@@ -33,6 +35,7 @@ void transport_unlink(struct transport *transport)
 {
 	if (!transport->back)
 		return;
+	batch_drop_conn(transport);
 	*transport->back = transport->next;
 	if (transport->next)
 		transport->next->back = transport->back;
@@ -99,7 +102,7 @@ PyObject *transport_call_method(struct transport *transport, PyObject *name, PyO
 
 /* ---- sending ---- */
 
-static void check_high_water(struct transport *transport)
+void transport_check_high_water(struct transport *transport)
 {
 	if (transport->pending_bytes <= transport->high || transport->flags & T_WRITING_PAUSED)
 		return;
@@ -116,7 +119,7 @@ static int queue_bytes(struct transport *transport, PyObject *bytes, uint64_t se
 	/* behind others it would only learn what they did: the engine is full */
 	if (was_empty)
 		send_queue_pump(transport);
-	check_high_water(transport);
+	transport_check_high_water(transport);
 	return 0;
 }
 
@@ -235,6 +238,8 @@ void transport_fatal(struct transport *transport, const char *message)
 
 void transport_deliver(struct transport *transport)
 {
+	if (transport->style == &style_coro) /* it takes its inbox itself */
+		return;
 	while (transport->inbox && !(transport->flags & T_PAUSED) && transport->state == T_OPEN) {
 		PyObject *inbox = transport->inbox;
 		Py_ssize_t count = PyList_GET_SIZE(inbox);

@@ -42,6 +42,8 @@ enum transport_flag {
 	T_TODO = 1 << 6,           /* in the engine's todo list */
 	T_LOCAL_CLOSE = 1 << 7,    /* close() or abort() by this side: connection_lost(None) */
 	T_ARITY_ONE = 1 << 8,      /* data_received(data) */
+	T_THROTTLED = 1 << 10,     /* coro: reading is paused, too much waits for recv() */
+	T_RUNNING = 1 << 11,       /* coro: it is being resumed */
 	T_SEND_IDS = 1 << 9,       /* the protocol wants send_complete or next_bytes_to_send */
 };
 
@@ -78,6 +80,7 @@ struct transport {
 	struct transport *todo_next;
 	PyObject *weakrefs;
 	/* Conn alone */
+	PyObject *fresh;  /* bytes on their way to the coroutine that is being resumed */
 	PyObject *waiter; /* the awaitable that the coroutine is suspended in */
 };
 
@@ -95,6 +98,13 @@ int transport_send(struct transport *transport, PyObject *data, uint64_t send_id
 void transport_close(struct transport *transport);
 /* `error` (borrowed or NULL) is what connection_lost will tell. */
 void transport_abort(struct transport *transport, PyObject *error);
+
+/* Tells the protocol to stop writing if too much waits. */
+void transport_check_high_water(struct transport *transport);
+
+int transport_traverse(struct transport *self, visitproc visit, void *arg);
+int transport_clear(struct transport *self);
+void transport_dealloc(struct transport *self);
 
 /* The next poll looks at it: inbox, late news. */
 void transport_todo(struct transport *transport);

@@ -169,6 +169,7 @@ static PyObject *method_set_limits(struct transport *self, PyObject *args, PyObj
 				    (unsigned long long)high, (unsigned long long)low);
 	self->high = high;
 	self->low = low;
+	transport_check_high_water(self);
 	Py_RETURN_NONE;
 }
 
@@ -217,7 +218,7 @@ static PyObject *method_get_protocol(struct transport *self, PyObject *unused)
 
 static PyObject *method_set_protocol(struct transport *self, PyObject *protocol)
 {
-	if (self->style != &style_asyncio && 1)
+	if (self->style != &style_asyncio && self->style != &style_completion)
 		return PyErr_Format(PyExc_TypeError, "the %s style has no protocols",
 				    self->style->name);
 	if (self->state == T_CLOSED)
@@ -246,7 +247,7 @@ static PyObject *transport_repr(struct transport *self)
 				    self->style->name, states[self->state]);
 }
 
-static int transport_traverse(struct transport *self, visitproc visit, void *arg)
+int transport_traverse(struct transport *self, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE(self));
 	Py_VISIT(self->engine);
@@ -262,7 +263,7 @@ static int transport_traverse(struct transport *self, visitproc visit, void *arg
 	return 0;
 }
 
-static int transport_clear(struct transport *self)
+int transport_clear(struct transport *self)
 {
 	self->self = NULL;
 	Py_CLEAR(self->on_data);
@@ -274,10 +275,11 @@ static int transport_clear(struct transport *self)
 	Py_CLEAR(self->error);
 	Py_CLEAR(self->data);
 	Py_CLEAR(self->waiter);
+	Py_CLEAR(self->fresh);
 	return 0;
 }
 
-static void transport_dealloc(struct transport *self)
+void transport_dealloc(struct transport *self)
 {
 	PyTypeObject *type = Py_TYPE(self);
 

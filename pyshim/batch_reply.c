@@ -1,0 +1,195 @@
+/* batch_reply.c - answers to the rows of a batch */
+#include "pyshim/batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "pyshim/transport.h"
+
+/* The engine does not take it now: the connection's own queue does. 0, or -1 with an exception. */
+static int send_later(struct engine *engine, vly_conn handle, const void *data, Py_ssize_t len)
+{
+	struct transport *transport = batch_find_conn(engine, handle);
+	PyObject *bytes;
+	int error;
+
+	if (!transport)
+		return 0;
+	bytes = PyBytes_FromStringAndSize(data, len);
+	if (!bytes)
+		return -1;
+	error = transport_send(transport, bytes, 0);
+	Py_DECREF(bytes);
+	return error;
+}
+
+/*
+ * Once the engine has refused a send on a connection it refuses all until DRAINED, and that sends the
+ * queue first: so nothing overtakes although the queue is not looked at here.
+ */
+static inline int send_row(struct engine *engine, vly_conn handle, const void *data, uint32_t len)
+{
+	int error = likely(engine->core != NULL)
+			    ? vly_send(engine->core, handle, data, len)
+			    : engine->link->ops->send(engine->link, handle, data, len);
+
+	if (unlikely(error == -EAGAIN || error == -EMSGSIZE))
+		return send_later(engine, handle, data, len);
+	return 0; /* else it is gone, and CLOSED tells */
+}
+
+int batch_check(const struct batch *batch)
+{
+	if (likely(batch->arena != NULL))
+		return 0;
+	PyErr_SetString(PyExc_ValueError, "the batch is released");
+	return -1;
+}
+
+Py_ssize_t batch_row(const struct batch *batch, PyObject *object)
+{
+	Py_ssize_t index;
+
+	if (batch_check(batch))
+		return -1;
+	index = PyNumber_AsSsize_t(object, PyExc_IndexError);
+	if (index == -1 && PyErr_Occurred())
+		return -1;
+	if (index < 0)
+		index += batch->arena->rows;
+	if (index < 0 || index >= batch->arena->rows) {
+		PyErr_SetString(PyExc_IndexError, "no such row in the batch");
+		return -1;
+	}
+	return index;
+}
+
+PyObject *batch_reply(struct batch *batch, PyObject *const *args, Py_ssize_t nargs)
+{
+	Py_ssize_t index;
+	Py_buffer view;
+	int error;
+
+	if (nargs != 2)
+		return PyErr_Format(PyExc_TypeError, "reply() takes a row and data");
+	index = batch_row(batch, args[0]);
+	if (index < 0 || engine_check(batch->engine))
+		return NULL;
+	if (PyBytes_CheckExact(args[1]) && PyBytes_GET_SIZE(args[1]) <= UINT16_MAX) {
+		error = send_row(batch->engine, batch->arena->conns[index],
+				 PyBytes_AS_STRING(args[1]), (uint32_t)PyBytes_GET_SIZE(args[1]));
+	} else {
+		if (!PyObject_CheckBuffer(args[1]))
+			return PyErr_Format(PyExc_TypeError, "data must be bytes-like, not %.100s",
+					    Py_TYPE(args[1])->tp_name);
+		if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE))
+			return NULL;
+		error = view.len > UINT16_MAX
+				? send_later(batch->engine, batch->arena->conns[index], view.buf,
+					     view.len)
+				: send_row(batch->engine, batch->arena->conns[index], view.buf,
+					   (uint32_t)view.len);
+		PyBuffer_Release(&view);
+	}
+	if (error)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+/* One row's length out of a buffer of integers. */
+static uint64_t length_at(const Py_buffer *lengths, uint32_t row)
+{
+	const char *item = (const char *)lengths->buf + (size_t)row * (size_t)lengths->itemsize;
+	uint64_t wide;
+	uint32_t narrow;
+
+	if (lengths->itemsize == 8) {
+		memcpy(&wide, item, 8);
+		return wide;
+	}
+	memcpy(&narrow, item, 4);
+	return narrow;
+}
+
+/* The argument `lengths`: a buffer of 4- or 8-byte integers, one per row, summing to `len`. */
+static int check_lengths(const struct batch *batch, const Py_buffer *lengths, Py_ssize_t len)
+{
+	const char *format = lengths->format ? lengths->format : "B";
+	uint64_t sum = 0;
+
+	format += format[0] == '@' || format[0] == '=' || format[0] == '<';
+	if (!strchr("iIlLqQ", format[0]) || format[1] ||
+	    (lengths->itemsize != 4 && lengths->itemsize != 8)) {
+		PyErr_SetString(PyExc_TypeError,
+				"lengths must be a buffer of 32- or 64-bit integers");
+		return -1;
+	}
+	if (lengths->len / lengths->itemsize != (Py_ssize_t)batch->arena->rows) {
+		PyErr_Format(PyExc_ValueError, "lengths must have one item per row: %zd, not %u",
+			     lengths->len / lengths->itemsize, batch->arena->rows);
+		return -1;
+	}
+	for (uint32_t i = 0; i < batch->arena->rows; i++) {
+		uint64_t length = length_at(lengths, i);
+
+		if (length > (uint64_t)len || (sum += length) > (uint64_t)len)
+			break;
+	}
+	if (sum == (uint64_t)len)
+		return 0;
+	PyErr_Format(PyExc_ValueError, "lengths must add up to the %zd bytes of data", len);
+	return -1;
+}
+
+static int send_rows(struct batch *batch, const Py_buffer *data, const Py_buffer *lengths)
+{
+	const struct arena *arena = batch->arena;
+	const uint8_t *from = data ? data->buf : arena->data;
+
+	for (uint32_t i = 0; i < arena->rows; i++) {
+		uint32_t len = lengths ? (uint32_t)length_at(lengths, i) : arena->lengths[i];
+
+		if (len && send_row(batch->engine, arena->conns[i], from, len))
+			return -1;
+		from += len;
+	}
+	return 0;
+}
+
+PyObject *batch_reply_all(struct batch *batch, PyObject *args, PyObject *kwargs)
+{
+	static const char *const names[] = {"data", "lengths", NULL};
+	PyObject *data_object = Py_None, *lengths_object = Py_None;
+	Py_buffer data = {0}, lengths = {0};
+	int error = -1;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:reply_all", (char **)(uintptr_t)names,
+					 &data_object, &lengths_object))
+		return NULL;
+	if (batch_check(batch) || engine_check(batch->engine))
+		return NULL;
+	if (data_object == Py_None && lengths_object != Py_None)
+		return PyErr_Format(PyExc_TypeError, "lengths without data");
+	if (data_object != Py_None && PyObject_GetBuffer(data_object, &data, PyBUF_SIMPLE))
+		return NULL;
+	if (lengths_object != Py_None &&
+	    PyObject_GetBuffer(lengths_object, &lengths, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS))
+		goto done;
+	if (lengths.obj && check_lengths(batch, &lengths, data.len))
+		goto done;
+	if (data.obj && !lengths.obj && data.len != (Py_ssize_t)batch->arena->data_bytes) {
+		PyErr_Format(PyExc_ValueError,
+			     "without lengths data must have the batch's %zu bytes, not %zd",
+			     batch->arena->data_bytes, data.len);
+		goto done;
+	}
+	error = send_rows(batch, data.obj ? &data : NULL, lengths.obj ? &lengths : NULL);
+done:
+	if (lengths.obj)
+		PyBuffer_Release(&lengths);
+	if (data.obj)
+		PyBuffer_Release(&data);
+	if (error)
+		return NULL;
+	Py_RETURN_NONE;
+}

@@ -1,0 +1,241 @@
+/* batch_type.c - the Batch type: rows, columns and their release */
+#include "pyshim/batch.h"
+
+#include "pyshim/transport.h"
+
+/* ---- columns ---- */
+
+#define COLUMN(name, items_count, item_bytes, format)                                              \
+	static PyObject *get_##name(struct batch *self, void *unused)                              \
+	{                                                                                          \
+		(void)unused;                                                                      \
+		if (batch_check(self))                                                             \
+			return NULL;                                                               \
+		return column_view(self->engine->state, self->arena, self->arena->name,            \
+				   (Py_ssize_t)self->arena->items_count, item_bytes, format);      \
+	}
+
+COLUMN(conns, rows, 8, "Q")
+COLUMN(stamps, rows, 8, "Q")
+COLUMN(offsets, rows, 4, "I")
+COLUMN(lengths, rows, 4, "I")
+COLUMN(statuses, rows, 4, "i")
+COLUMN(kinds, rows, 1, "B")
+COLUMN(data, data_bytes, 1, "B")
+
+static PyObject *get_released(struct batch *self, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(!self->arena);
+}
+
+/* ---- rows ---- */
+
+static PyObject *row_transport(struct batch *self, Py_ssize_t row)
+{
+	struct transport *transport = batch_find_conn(self->engine, self->arena->conns[row]);
+
+	return Py_NewRef(transport ? (PyObject *)transport : Py_None);
+}
+
+static PyObject *row_bytes(struct batch *self, Py_ssize_t row)
+{
+	const struct arena *arena = self->arena;
+
+	return PyBytes_FromStringAndSize((const char *)arena->data + arena->offsets[row],
+					 arena->lengths[row]);
+}
+
+/* (transport, bytes) */
+static PyObject *row_pair(struct batch *self, Py_ssize_t row)
+{
+	PyObject *pair = PyTuple_New(2);
+	PyObject *bytes = pair ? row_bytes(self, row) : NULL;
+
+	if (!bytes) {
+		Py_XDECREF(pair);
+		return NULL;
+	}
+	PyTuple_SET_ITEM(pair, 0, row_transport(self, row));
+	PyTuple_SET_ITEM(pair, 1, bytes);
+	return pair;
+}
+
+static PyObject *method_transport(struct batch *self, PyObject *index)
+{
+	Py_ssize_t row = batch_row(self, index);
+
+	return row < 0 ? NULL : row_transport(self, row);
+}
+
+static PyObject *batch_subscript(struct batch *self, PyObject *index)
+{
+	Py_ssize_t row = batch_row(self, index);
+
+	return row < 0 ? NULL : row_pair(self, row);
+}
+
+static PyObject *method_view(struct batch *self, PyObject *index)
+{
+	Py_ssize_t row = batch_row(self, index);
+
+	if (row < 0)
+		return NULL;
+	return column_view(self->engine->state, self->arena,
+			   self->arena->data + self->arena->offsets[row], self->arena->lengths[row],
+			   1, "B");
+}
+
+static PyObject *method_close(struct batch *self, PyObject *index)
+{
+	Py_ssize_t row = batch_row(self, index);
+	struct transport *transport;
+
+	if (row < 0 || engine_check(self->engine))
+		return NULL;
+	transport = batch_find_conn(self->engine, self->arena->conns[row]);
+	if (transport)
+		transport_close(transport);
+	Py_RETURN_NONE;
+}
+
+static PyObject *method_release(struct batch *self, PyObject *unused)
+{
+	(void)unused;
+	if (self->arena && self->engine->link && engine_check(self->engine))
+		return NULL;
+	batch_release(self);
+	Py_RETURN_NONE;
+}
+
+static Py_ssize_t batch_length(struct batch *self)
+{
+	return batch_check(self) ? -1 : (Py_ssize_t)self->arena->rows;
+}
+
+/* All DATA rows: what a batch of a few hundred is worth looking at for. */
+static PyObject *batch_list(struct batch *self, PyObject *(*make)(struct batch *, Py_ssize_t))
+{
+	PyObject *list;
+
+	if (batch_check(self))
+		return NULL;
+	list = PyList_New(0);
+	for (uint32_t i = 0; list && self->arena && i < self->arena->rows; i++) {
+		PyObject *item;
+
+		if (self->arena->kinds[i] != VLY_DATA)
+			continue;
+		item = make(self, i);
+		if (!item || PyList_Append(list, item))
+			Py_CLEAR(list);
+		Py_XDECREF(item);
+	}
+	return list;
+}
+
+static PyObject *batch_iter(struct batch *self)
+{
+	PyObject *list = batch_list(self, row_pair);
+	PyObject *iterator = list ? PyObject_GetIter(list) : NULL;
+
+	Py_XDECREF(list);
+	return iterator;
+}
+
+static PyObject *method_payloads(struct batch *self, PyObject *unused)
+{
+	(void)unused;
+	return batch_list(self, row_bytes);
+}
+
+static PyObject *batch_repr(struct batch *self)
+{
+	if (!self->arena)
+		return PyUnicode_FromString("<volley.Batch released>");
+	return PyUnicode_FromFormat("<volley.Batch of %u rows, %zu bytes>", self->arena->rows,
+				    self->arena->data_bytes);
+}
+
+/* ---- the type ---- */
+
+static int batch_traverse(struct batch *self, visitproc visit, void *arg)
+{
+	Py_VISIT(Py_TYPE(self));
+	Py_VISIT(self->engine);
+	return 0;
+}
+
+static void batch_dealloc(struct batch *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	PyObject_GC_UnTrack(self);
+	batch_abandon(self);
+	Py_CLEAR(self->engine);
+	type->tp_free(self);
+	Py_DECREF(type);
+}
+
+static PyMethodDef batch_methods[] = {
+	{"reply", METHOD(batch_reply), METH_FASTCALL,
+	 "reply($self, row, data, /)\n--\n\nSends to the connection of a row."},
+	{"reply_all", METHOD(batch_reply_all), METH_VARARGS | METH_KEYWORDS,
+	 "reply_all($self, data=None, lengths=None)\n--\n\n"
+	 "Sends the next lengths[i] bytes of data to the connection of row i, for all rows.\n"
+	 "lengths: a buffer of 32- or 64-bit integers, 0 sends nothing; None: the batch's own.\n"
+	 "Without data: every row's own data goes back."},
+	{"payloads", METHOD(method_payloads), METH_NOARGS,
+	 "payloads($self)\n--\n\nThe bytes of all DATA rows, a list."},
+	{"view", METHOD(method_view), METH_O,
+	 "view($self, row, /)\n--\n\n"
+	 "A row's data, a read-only memoryview that may outlive everything."},
+	{"transport", METHOD(method_transport), METH_O,
+	 "transport($self, row, /)\n--\n\nThe Transport of a row; None if it is closed."},
+	{"close", METHOD(method_close), METH_O,
+	 "close($self, row, /)\n--\n\nCloses the connection of a row."},
+	{"release", METHOD(method_release), METH_NOARGS,
+	 "release($self)\n--\n\n"
+	 "Lets go of the memory; views stay valid, the batch raises ValueError from now on."},
+	{0},
+};
+
+static PyGetSetDef batch_getset[] = {
+	{"conns", (getter)get_conns, NULL, "handle of each row, 'Q'", NULL},
+	{"stamps", (getter)get_stamps, NULL, "when each row was reaped, ns, 'Q': see now_ns()",
+	 NULL},
+	{"offsets", (getter)get_offsets, NULL, "where each row begins in data, 'I'", NULL},
+	{"lengths", (getter)get_lengths, NULL, "bytes of each row, 'I'; 0 unless DATA", NULL},
+	{"statuses", (getter)get_statuses, NULL, "0 or -errno of each row, 'i'", NULL},
+	{"kinds", (getter)get_kinds, NULL, "OPEN, DATA, EOF or CLOSED of each row, 'B'", NULL},
+	{"data", (getter)get_data, NULL, "all rows' bytes, one after the other, 'B'", NULL},
+	{"released", (getter)get_released, NULL, "whether it is released", NULL},
+	{0},
+};
+
+static PyType_Slot batch_slots[] = {
+	{Py_tp_doc,
+	 SLOT_DOC("What one poll brought for connections of the batch style: rows, or "
+		  "columns.\n\n"
+		  "Columns are read-only memoryviews that numpy reads without copying: \n"
+		  "numpy.asarray(batch.lengths). Iterating gives (transport, bytes) of "
+		  "DATA rows.")},
+	{Py_tp_dealloc, SLOT(batch_dealloc)},
+	{Py_tp_traverse, SLOT(batch_traverse)},
+	{Py_tp_iter, SLOT(batch_iter)},
+	{Py_tp_repr, SLOT(batch_repr)},
+	{Py_tp_methods, batch_methods},
+	{Py_tp_getset, batch_getset},
+	{Py_sq_length, SLOT(batch_length)},
+	{Py_mp_length, SLOT(batch_length)},
+	{Py_mp_subscript, SLOT(batch_subscript)},
+	{0, NULL},
+};
+
+PyType_Spec batch_spec = {
+	.name = "volley.Batch",
+	.basicsize = sizeof(struct batch),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+		 Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = batch_slots,
+};
