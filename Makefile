@@ -3,13 +3,14 @@ PREFIX ?= /usr/local
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint clean install
+.PHONY: help deps build demo test fuzz lint clean install
 
 help:
 	@echo 'make deps     install the Debian packages that are missing (root or sudo)'
 	@echo 'make build    deps, then a release build: build/volley'
 	@echo 'make demo     build, then the ping-pong line-up on this machine'
 	@echo 'make test     deps, then every test: release, ASan and UBSan, TSan'
+	@echo 'make fuzz     fuzzes what is received with libFuzzer, an hour in all (SECONDS=n: n s per target)'
 	@echo 'make lint     clang-format, clang-tidy, shellcheck, Python syntax'
 	@echo 'make clean    remove the build folders'
 	@echo 'make install  install the release build (PREFIX=$(PREFIX), DESTDIR=)'
@@ -27,13 +28,17 @@ demo: deps
 test: deps
 	@$(PYTHON) -B scripts/run_tests.py
 
+fuzz: deps
+	@scripts/deps.sh lint
+	@$(PYTHON) -B scripts/fuzz.py $(if $(SECONDS),--seconds $(SECONDS))
+
 lint: deps
 	@scripts/deps.sh lint
 	@$(PYTHON) -B scripts/build.py release
 	@scripts/lint.sh
 
 clean:
-	rm -rf build build-debug build-tsan build-deps
+	rm -rf build build-debug build-tsan build-fuzz build-deps
 
 install: build
 	@/usr/bin/meson configure build -Dprefix=$(PREFIX)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """run_tests.py - builds and runs every test; the last line is 'N passed, N failed[, N skipped]'
 
-usage: run_tests.py [release|debug|tsan ...]    (default: all three)
+usage: run_tests.py [release|debug|tsan|fuzz ...]    (default: all)
 """
 
 import glob
@@ -17,6 +17,7 @@ import build
 TITLES = {'release': 'release', 'debug': 'debug, ASan and UBSan', 'tsan': 'race programs, TSan'}
 TAIL_LINES = 40
 CASE = re.compile(r'^(not )?ok\b\s*\d*\s*-?\s*([^#]*?)\s*(?:\(\d+\.\d+s\)\s*)?(?:#\s*(SKIP|TODO)\S*\s*(.*))?$', re.I)
+FUZZ_SECONDS = 8  # per target: less than a minute in all
 GOOD = ('OK', 'EXPECTEDFAIL')
 
 
@@ -122,14 +123,35 @@ def run_build(kind, tally):
     print(f'   {time.monotonic() - began:.0f} s', flush=True)
 
 
+def run_fuzz(tally):
+    """A short while of libFuzzer; what it once found is in the corpus, which the other builds replay."""
+    print('== fuzz, libFuzzer', flush=True)
+    command = [sys.executable, '-B', os.path.join(build.TOP, 'scripts', 'fuzz.py'),
+               '--seconds', str(FUZZ_SECONDS)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors='replace', check=False)
+    lines = done.stdout.strip().splitlines()
+    print(''.join(f'{line}\n' for line in lines if line.startswith('fuzz_')), end='', flush=True)
+    if done.returncode == 77:
+        tally.skips.append(('fuzz', lines[-1] if lines else 'no reason given'))
+    elif done.returncode:
+        tally.failures.append(('fuzz', tail({'stdout': done.stdout})))
+    else:
+        tally.passed += 1
+
+
 def main(args):
-    kinds = args or list(build.KINDS)
-    if any(kind not in build.KINDS for kind in kinds):
+    known = list(build.KINDS) + ['fuzz']
+    kinds = args or known
+    if any(kind not in known for kind in kinds):
         print(__doc__, file=sys.stderr)
         return 2
     tally = Tally()
     for kind in kinds:
-        run_build(kind, tally)
+        if kind == 'fuzz':
+            run_fuzz(tally)
+        else:
+            run_build(kind, tally)
     for name, reason in tally.skips:
         print(f'skipped: {name}: {reason}')
     for name, output in tally.failures:
