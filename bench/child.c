@@ -42,6 +42,7 @@ static _Noreturn void become(const char *command, int death_signal, pid_t parent
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Ignored signals would stay ignored in the server, too. */
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	int null_fd = open("/dev/null", O_RDONLY);
 	if (null_fd >= 0)
 		dup2(null_fd, STDIN_FILENO);

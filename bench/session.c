@@ -442,6 +442,8 @@ int session_run(struct session *session)
 	 * A reader of stdout that went away is an error of writing, not a reason to die half-way.
 	 */
 	signal(SIGPIPE, SIG_IGN);
+	/* Nor is a file that has grown too large. */
+	signal(SIGXFSZ, SIG_IGN);
 	int err = result_open(&state.file, o->json_path);
 	if (err) {
 		fprintf(stderr, "volley %s: --json: cannot write %s: %s\n", o->command,

@@ -1,5 +1,6 @@
 """test_faults.py - what goes wrong is named, counted, never looks good, and leaves no process behind"""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,9 @@ import socket
 import sys
 import unittest
 
+import jsonschema
+
+import volley_cli
 from volley_cli import (PYTHON, PEER, QUICK, VolleyTest, descendants, peer, processes, sleepers,
                         wait_until)
 
@@ -233,6 +237,24 @@ class Ends(VolleyTest):
         self.none_left(roles.values())
         with open(self.json, encoding='utf-8') as file:
             self.assertEqual(file.read().count('"type":"header"'), 1)
+
+    def test_kill_of_the_bench_keeps_whole_lines_and_compare_says_what_is_missing(self):
+        child = self.start('pingpong', *QUICK, '--runs', '1000', 'c_epoll', '--json', self.json)
+        wait_until(lambda: self.runs_so_far() >= 2, 'two runs')
+        pids = descendants(child.pid)
+        child.kill()
+        self.finish(child)
+        self.none_left(pids)
+        with open(self.json, encoding='utf-8') as file:
+            text = file.read()
+        self.assertTrue(text.endswith('\n'))
+        lines = [json.loads(line) for line in text.splitlines()]
+        self.assertEqual([line['type'] for line in lines], ['header'] + ['run'] * (len(lines) - 1))
+        validator = jsonschema.Draft202012Validator(volley_cli.schema())
+        for line in lines:
+            validator.validate(line)
+        done = self.expect(4, 'compare', self.json, self.json)
+        self.assertIn('is cut off: its end is missing', done.err)
 
     def test_kill_of_the_bench_leaves_no_child_of_the_server(self):
         child = self.start('pingpong', *LONG, '--exec', peer('children'))

@@ -7,6 +7,7 @@ import unittest
 
 import jsonschema
 
+import volley_cli
 from volley_cli import QUICK, VolleyTest, peer, schema
 
 
@@ -106,6 +107,37 @@ class Files(VolleyTest):
         self.assertNotEqual(done.code, 0)
         self.assertIn('No space left on device; the file is incomplete', done.err)
         self.assertIn('c_epoll', done.out)
+
+
+    def test_a_file_that_outgrows_its_limit_is_told_and_compare_refuses_it(self):
+        import resource
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+        self.outgrows(self.finish(self.start('pingpong', *QUICK, '--runs', '4', 'c_epoll', '--json', self.json,
+                                             preexec_fn=limit)), 'File too large')
+
+    def test_a_disk_that_fills_up_is_told_and_compare_refuses_the_file(self):
+        disk = os.path.join(self.folder, 'disk')
+        os.mkdir(disk)
+        # In a mount namespace of its own, so that nothing is left over. Three blocks of 4 KiB.
+        script = f'mount -t tmpfs -o size=12k tmpfs {disk} || exit 77; "$@"; code=$?; cp {disk}/r {self.json}; exit $code'
+        done = subprocess.run(['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh',
+                               volley_cli.VOLLEY, 'pingpong', *QUICK, '--runs', '6', 'c_epoll', '--json',
+                               f'{disk}/r'], check=False, capture_output=True, text=True,
+                              timeout=volley_cli.PATIENCE_S)
+        if done.returncode == 77 or 'unshare failed' in done.stderr:
+            self.skipTest('no file system may be mounted here')
+        self.outgrows(volley_cli.Done(done.returncode, done.stdout, done.stderr), 'No space left on device')
+
+    def outgrows(self, done, why):
+        self.assertIn(done.code, (1, 4), done)
+        self.assertIn(f'{why}; the file is incomplete', done.err)
+        # What was measured is not lost with the file.
+        self.assertIn('c_epoll', done.out)
+        with open(self.json, encoding='utf-8') as file:
+            self.assertTrue(file.readline().endswith('}\n'))
+        refused = self.expect(4, 'compare', self.json, self.json)
+        self.assertRegex(refused.err, 'is cut off')
 
 
 class Tables(VolleyTest):
