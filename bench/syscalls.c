@@ -1,6 +1,7 @@
 /* syscalls.c - how many system calls a server made for each message, by name */
 #include "bench/syscalls.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -14,14 +15,17 @@
 #define NAME_EVENT "syscalls:sys_enter_"
 #define TOLD_MIN 0.0005 /* rounds to 0.001 */
 
-const char *const syscalls_names[SYSCALLS_NAMES] = {
-	"read",           "write",     "readv",    "writev",      "recvfrom",   "sendto",
-	"recvmsg",        "sendmsg",   "recvmmsg", "sendmmsg",    "epoll_wait", "epoll_pwait",
-	"epoll_pwait2",   "epoll_ctl", "poll",     "ppoll",       "select",     "pselect6",
-	"io_uring_enter", "accept",    "accept4",  "close",       "shutdown",   "setsockopt",
-	"fcntl",          "ioctl",     "futex",    "sched_yield", "nanosleep",  "clock_nanosleep",
-	"clock_gettime",  "brk",       "mmap",     "munmap",
+const char *const syscalls_names[] = {
+	"read",       "write",       "readv",        "writev",         "recvfrom",
+	"sendto",     "recvmsg",     "sendmsg",      "recvmmsg",       "sendmmsg",
+	"epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl",      "poll",
+	"ppoll",      "select",      "pselect6",     "io_uring_enter", "accept",
+	"accept4",    "close",       "shutdown",     "setsockopt",     "fcntl",
+	"ioctl",      "futex",       "sched_yield",  "nanosleep",      "clock_nanosleep",
+	"brk",        "mmap",        "mremap",       "munmap",         "madvise",
 };
+static_assert(sizeof(syscalls_names) / sizeof(syscalls_names[0]) == SYSCALLS_NAMES,
+	      "SYSCALLS_NAMES counts them");
 
 static double *count_of(struct syscalls *syscalls, const char *event, size_t len)
 {

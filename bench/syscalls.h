@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* The names that are told apart, without "sys_enter_"; every other call is "other". */
-#define SYSCALLS_NAMES 34
+#define SYSCALLS_NAMES 35
 extern const char *const syscalls_names[SYSCALLS_NAMES];
 
 /* All zero: nothing was counted. Calls while counting, or, after syscalls_scale(), for a message. */

@@ -186,14 +186,15 @@ static double plain_mean_of(const char *name, const struct run_result *runs, siz
 	return used ? sum / used : UNKNOWN;
 }
 
-/* By the row's probe, the same for every run. */
-static double syscalls_of(const char *name, const struct run_result *runs, size_t count)
+/* What the row's probe counted, the same for every run; NULL: nothing. */
+static const struct syscalls *syscalls_of(const char *name, const struct run_result *runs,
+					  size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(runs[i].variant, name) == 0 && runs[i].syscalls &&
 		    runs[i].syscalls->counted)
-			return runs[i].syscalls->total;
-	return UNKNOWN;
+			return runs[i].syscalls;
+	return NULL;
 }
 
 #define MEAN(name, runs, count, field)                                                             \
@@ -269,7 +270,8 @@ static void fill_figures(struct figures *f, const struct load_options *options, 
 	f->value[FIG_P999] = MEAN(name, runs, count, latency_ns[RUN_P999]).mean;
 	f->value[FIG_CPU] = MEAN(name, runs, count, server_cpu_us_per_msg).mean;
 	f->value[FIG_LOAD_CPU] = MEAN(name, runs, count, load_cpu_us_per_msg).mean;
-	f->value[FIG_SYSCALLS] = syscalls_of(name, runs, count);
+	const struct syscalls *syscalls = syscalls_of(name, runs, count);
+	f->value[FIG_SYSCALLS] = syscalls ? syscalls->total : UNKNOWN;
 	f->value[FIG_USER] =
 		plain_mean_of(name, runs, count, offsetof(struct run_result, user_share));
 	f->value[FIG_JAIN] =
@@ -411,6 +413,16 @@ static unsigned int count_alike(const struct run_result *runs, size_t count, siz
 	return found;
 }
 
+static void print_calls(FILE *out, const char *name, const struct run_result *runs, size_t count)
+{
+	const struct syscalls *syscalls = syscalls_of(name, runs, count);
+	char text[512];
+
+	if (syscalls)
+		fprintf(out, "%s, system calls of a message: %s\n", name,
+			syscalls_text(syscalls, text, sizeof(text)));
+}
+
 /* Each reason, and each kind of warning once, with the row it belongs to. */
 static void print_notes(FILE *out, const char *name, const struct run_result *runs, size_t count)
 {
@@ -464,6 +476,8 @@ void table_print(FILE *out, const struct load_options *options, const char *cons
 void table_notes(FILE *out, const char *const *names, size_t names_count,
 		 const struct run_result *runs, size_t runs_count)
 {
-	for (size_t i = 0; i < names_count; i++)
+	for (size_t i = 0; i < names_count; i++) {
+		print_calls(out, names[i], runs, runs_count);
 		print_notes(out, names[i], runs, runs_count);
+	}
 }

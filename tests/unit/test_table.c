@@ -202,13 +202,16 @@ Test(table, system_calls_have_a_column_only_if_some_row_has_them)
 {
 	const char *const names[] = {"a", "b"};
 	struct run_result runs[] = {result_of("a", 1000), result_of("b", 2000)};
-	struct syscalls counted = {.counted = true, .total = 2.0154};
+	struct syscalls counted = {.counted = true, .total = 2.0154, .by_name = {1, 1}};
 
 	cr_assert_null(strstr(printed(names, 2, runs, 2), "calls/msg"));
 	runs[1].syscalls = &counted;
 	const char *text = printed(names, 2, runs, 2);
 	cr_assert_not_null(strstr(text, "calls/msg"), "%s", text);
 	cr_assert_not_null(strstr(text, "2.015"), "%s", text);
+	cr_assert_not_null(
+		strstr(text, "\nb, system calls of a message: read 1, write 1, other 0.0154\n"),
+		"%s", text);
 	counted.counted = false;
 	cr_assert_null(strstr(printed(names, 2, runs, 2), "calls/msg"));
 }
