@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""prove_bench.py - shows what the bench can and cannot tell apart, on this machine
+
+usage: prove_bench.py [options] PART...
+
+  aa          the same variant under two names, again and again: how often a verdict is wrong
+  equivalent  the same, until it is decided: EQUIVALENT within --budget
+  slower      a busy loop of 5% of a message's CPU time: found SLOWER by CPU per message. Both servers
+              work --base-cycles for each message, too, so that they and not the load are the bottleneck
+  slower-rate the same, by rate
+  slower-bare the same by CPU per message without that work
+  syscalls    system calls of each message, row by row
+  summary     what was measured so far, as Markdown
+
+Results are kept in --folder: a part that was cut short goes on where it was.
+"""
+
+import argparse
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROWS = ['c_epoll', 'c_poll', 'c_thread', 'asyncio_proto', 'uvloop_proto', 'volley_epoll', 'volley_uring']
+VERDICT = re.compile(r'^(\S+) is ([A-Z]+) \S+ (\S+) by (CPU per message|rate): ([\d.]+) times as much, ([\d.]+) to '
+                     r'([\d.]+) with ([\d.]+)% confidence, (\d+) blocks', re.MULTILINE)
+WINDOW = ['--warmup', '200ms', '--duration', '1s']
+
+
+class Proof:
+    """Runs volley and keeps what it wrote."""
+
+    def __init__(self, args):
+        self.args = args
+        args.build = os.path.abspath(args.build)
+        self.volley = os.path.join(args.build, 'volley')
+        self.slow = os.path.join(args.build, 'tests', 'proof', 'slow_epoll')
+        os.makedirs(args.folder, exist_ok=True)
+        self.end = time.monotonic() + args.seconds
+
+    def path(self, name):
+        return os.path.join(self.args.folder, name)
+
+    def run(self, name, *words):
+        """Runs volley, keeps its table as NAME.txt and its file as NAME.jsonl; the verdicts by figure."""
+        began = time.monotonic()
+        done = subprocess.run([self.volley, *words, '--json', self.path(f'{name}.part')], check=False,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        if done.returncode not in (0, 4):
+            sys.exit(f'volley {" ".join(words)} ended with {done.returncode}')
+        with open(self.path(f'{name}.txt'), 'w', encoding='utf-8') as file:
+            file.write(f'volley {" ".join(words)}\n{time.monotonic() - began:.0f} s\n\n{done.stdout}')
+        os.replace(self.path(f'{name}.part'), self.path(f'{name}.jsonl'))
+        print(f'{name}: {time.monotonic() - began:.0f} s: {verdicts(done.stdout)}', flush=True)
+        return done.stdout
+
+    def done(self, name):
+        return os.path.exists(self.path(f'{name}.jsonl'))
+
+    def runs(self, name):
+        """The ok run lines of a file, canaries left out."""
+        with open(self.path(f'{name}.jsonl'), encoding='utf-8') as file:
+            lines = [json.loads(line) for line in file]
+        return [line for line in lines
+                if line['type'] == 'run' and line['status'] == 'ok' and not line['canary']]
+
+    def out_of_time(self, seconds):
+        """Whether something that takes so long is better left to the next call."""
+        return time.monotonic() + seconds > self.end
+
+    def slowed(self, cycles):
+        return f'env SLOW_CYCLES={cycles} {self.slow} {{port}} {self.args.server_cpu}'
+
+    def aa(self):
+        """Every repetition is a session of its own: 5 blocks between two canaries."""
+        last = 30.0
+        for number in range(1, self.args.repetitions + 1):
+            if self.done(f'aa-{number}'):
+                continue
+            if self.out_of_time(1.2 * last):
+                return
+            began = time.monotonic()
+            self.run(f'aa-{number}', 'ab', self.args.row, self.args.row, *WINDOW, '--runs', '5')
+            last = time.monotonic() - began
+
+    def equivalent(self):
+        if not self.done('equivalent'):
+            self.run('equivalent', 'ab', self.args.row, self.args.row, *WINDOW, '--by', 'cpu', '--budget',
+                     self.args.budget, '--runs', '200')
+
+    def cycles_per_msg(self, name, base):
+        """Core cycles of a message on the server's CPU, by three runs."""
+        if not self.done(name):
+            self.run(name, 'pingpong', '--exec', self.slowed(base), *WINDOW, '--runs', '3')
+        found = sorted(run['cycles_per_msg']['server'] for run in self.runs(name))
+        return found[len(found) // 2]
+
+    def find_slower(self, name, base, figure):
+        cycles = self.cycles_per_msg(f'calibration-{base}', base)
+        added = round(cycles * self.args.percent / 100)
+        if not self.done(name):
+            self.run(name, 'ab', '--exec', self.slowed(base), '--exec', self.slowed(base + added), *WINDOW,
+                     '--by', figure, '--runs', '33')
+
+    def slower(self):
+        self.find_slower('slower', self.args.base_cycles, 'cpu')
+
+    def slower_rate(self):
+        self.find_slower('slower-rate', self.args.base_cycles, 'rate')
+
+    def slower_bare(self):
+        self.find_slower('slower-bare', 0, 'cpu')
+
+    def syscalls(self):
+        if not self.done('syscalls'):
+            self.run('syscalls', 'pingpong', *ROWS, '--syscalls', '--connections', '100', '--warmup', '1s',
+                     '--duration', '2s')
+
+    def summary(self):
+        names = sorted(glob.glob(self.path('aa-*.txt')), key=lambda p: int(re.findall(r'\d+', p)[-1]))
+        count = {}
+        for path in names:
+            with open(path, encoding='utf-8') as file:
+                for _, word, _, figure, *_ in VERDICT.findall(file.read()):
+                    count.setdefault(figure, {}).setdefault(word, 0)
+                    count[figure][word] += 1
+        if names:
+            print(f'A/A, {len(names)} sessions:')
+            for figure, words in count.items():
+                print(f'- by {figure}: ' + ', '.join(f'{n} {word}' for word, n in sorted(words.items())))
+        for name in ('equivalent', 'slower', 'slower-rate', 'slower-bare'):
+            if self.done(name):
+                with open(self.path(f'{name}.txt'), encoding='utf-8') as file:
+                    text = file.read()
+                print(f'{name}: {text.splitlines()[1]}: {verdicts(text)}')
+        if self.done('syscalls'):
+            self.summarise_syscalls()
+
+    def summarise_syscalls(self):
+        print('| row | calls a message | by name |\n|---|---:|---|')
+        rows = {run['variant']: run for run in self.runs('syscalls')}
+        for name in ROWS:
+            run = rows.get(name)
+            if not run or run['syscalls_per_msg'] is None:
+                continue
+            calls = sorted(run['syscalls_by_name'].items(), key=lambda item: -item[1])
+            text = ', '.join(f'{call} {value:.3g}' for call, value in calls if value >= 0.0005)
+            print(f'| `{name}` | {run["syscalls_per_msg"]:.3f} | {text} |')
+
+
+def verdicts(text):
+    """The sentences of a session, shortened."""
+    return '; '.join(f'{tested} {word} by {figure}: {ratio} ({lower} to {upper}), {blocks} blocks'
+                     for tested, word, _, figure, ratio, lower, upper, _, blocks in VERDICT.findall(text))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', nargs='+', metavar='PART',
+                        choices=['aa', 'equivalent', 'slower', 'slower-rate', 'slower-bare', 'syscalls', 'summary'])
+    parser.add_argument('--build', default=os.path.join(TOP, 'build'), help='build folder')
+    parser.add_argument('--folder', default=os.path.join(TOP, 'build', 'proof'), help='of the results')
+    parser.add_argument('--seconds', type=float, default=1e9, help='begin nothing that would end later')
+    parser.add_argument('--repetitions', type=int, default=40, help='of aa')
+    parser.add_argument('--row', default='c_epoll', help='of aa and equivalent')
+    parser.add_argument('--budget', default='5m', help='of equivalent')
+    parser.add_argument('--percent', type=float, default=5, help='by which a server is slowed down')
+    parser.add_argument('--base-cycles', type=int, default=6000, help='of slower and slower-rate, for each message')
+    parser.add_argument('--server-cpu', type=int, default=0, help='of slowed servers')
+    proof = Proof(parser.parse_args())
+    for part in proof.args.parts:
+        getattr(proof, part.replace('-', '_'))()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
