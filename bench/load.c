@@ -412,6 +412,8 @@ static int open_engine(struct load *load)
 	config.idle = VLY_IDLE_SLEEP;
 	config.conns_max =
 		(params->connections + load->cores_count - 1) / load->cores_count + SPARE_CONNS;
+	if (params->reconnect) /* the next is opened while the last still closes */
+		config.conns_max *= 2;
 	config.events_max = LOAD_BATCH;
 	config.ports_max = 1;
 	config.mail_slots = 2;
