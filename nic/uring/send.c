@@ -66,10 +66,21 @@ static bool may_be_quiet(const struct uring_nic *uring, const struct uring_conn 
 	       env->starved[VLY_TX_REFS].head == VLY_NO_SLOT;
 }
 
+/* Copies are small pieces in the caches: what pinning each costs is more than another copy. */
+static bool is_borrowed(const struct uring_conn *conn)
+{
+	const struct vly_buf *buf = conn->head.tx_head;
+	uint32_t skip = conn->kept;
+
+	for (; buf && skip >= buf->len; buf = buf->next)
+		skip -= buf->len;
+	return buf && buf->cap == 0;
+}
+
 static unsigned op_for(const struct uring_nic *uring, const struct uring_conn *conn, bool may_wait)
 {
 	if (unsent(conn) >= uring->zc_floor && !(conn->marks & MARK_COPIED) &&
-	    !(conn->head.flags & VLY_F_LOCAL))
+	    !(conn->head.flags & VLY_F_LOCAL) && is_borrowed(conn))
 		return OP_SEND_ZC;
 	return !may_wait && may_be_quiet(uring, conn) ? OP_QUIET : OP_SEND;
 }
