@@ -283,6 +283,14 @@ static void ended(struct transport *conn, bool failed)
 {
 	Py_CLEAR(conn->protocol);
 	Py_CLEAR(conn->waiter);
+	if (failed && conn->error) { /* what recv() raised, let through: it is no news */
+		PyObject *error = error_take();
+
+		failed = error != conn->error;
+		error_give(error);
+		if (!failed)
+			PyErr_Clear();
+	}
 	if (failed)
 		transport_fatal(conn, "the coroutine of a connection failed");
 	else

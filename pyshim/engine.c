@@ -43,13 +43,21 @@ static int pin(const struct engine_options *options)
 
 int engine_open_link(struct engine *engine)
 {
+	char why[256] = "";
 	int error = pin(&engine->options);
 
 	if (error) {
 		state_raise(error, "cpu");
 		return -1;
 	}
-	error = link_open_direct(&engine->options.config, &engine->link);
+	error = engine->options.threaded
+			? link_open_thread(&engine->options, why, sizeof(why), &engine->link)
+			: link_open(&engine->options, why, sizeof(why), &engine->link);
+	if (error == -EINVAL) {
+		PyErr_Format(PyExc_ValueError, "nic '%s': %s", engine->options.nic,
+			     why[0] ? why : "an argument of Engine() is out of range");
+		return -1;
+	}
 	if (error) {
 		state_raise(error, engine->options.nic);
 		return -1;
@@ -169,19 +177,21 @@ static int poll_once(struct engine *engine, int64_t timeout_ns)
 	return count >= 0 && PyErr_CheckSignals() ? -1 : count;
 }
 
+static bool take_wake(struct engine *engine)
+{
+	return atomic_load_explicit(&engine->woken, memory_order_relaxed) &&
+	       atomic_exchange_explicit(&engine->woken, false, memory_order_acq_rel);
+}
+
 static int poll_sliced(struct engine *engine, int64_t timeout_ns)
 {
 	for (;;) {
-		uint64_t began_ns = vly_now_ns();
 		int64_t part_ns = timeout_ns < 0 || timeout_ns > SIGNALS_SLICE_NS ? SIGNALS_SLICE_NS
 										  : timeout_ns;
 		int count = poll_once(engine, part_ns);
 
-		if (count || part_ns == timeout_ns || !engine->link)
+		if (count || part_ns == timeout_ns || !engine->link || take_wake(engine))
 			return count;
-		/* earlier than the slice: somebody woke it */
-		if (vly_now_ns() - began_ns < SIGNALS_SLICE_NS)
-			return 0;
 		if (timeout_ns > 0)
 			timeout_ns -= part_ns;
 	}
@@ -199,7 +209,7 @@ int engine_poll(struct engine *engine, int64_t timeout_ns)
 				"are being handed out");
 		return -1;
 	}
-	if (engine->todo || engine->stopping)
+	if (engine->todo || take_wake(engine))
 		timeout_ns = 0;
 	sliced = timeout_ns ? signals_prepare(engine) : 0;
 	if (sliced < 0)

@@ -61,6 +61,7 @@ struct engine {
 	bool polling;        /* inside the link's poll, perhaps without the GIL */
 	bool close_wanted;   /* close() inside a callback */
 	bool prefetch;
+	atomic_bool woken;    /* by wake() or stop(): the current or next poll returns */
 	atomic_bool stopping; /* set by stop(), any thread */
 
 	struct transport *conns;     /* open and connecting ones; a strong reference each */
@@ -81,6 +82,7 @@ struct engine {
 	PyObject *on_batch, *handler;
 	PyObject *raised; /* KeyboardInterrupt and such from a callback: raised when the poll ends */
 
+	uint64_t pending_bytes; /* in the queues of all transports */
 	uint64_t callbacks, exceptions, batches, flushed_ns;
 	uint32_t unflushed;                /* callbacks since the last flush */
 	bool signals_tried, signals_taken; /* Python's wake-up descriptor is our pipe */

@@ -114,21 +114,19 @@ static PyObject *method_run(struct engine *self, PyObject *args, PyObject *kwarg
 	Py_RETURN_NONE;
 }
 
-static PyObject *method_stop(struct engine *self, PyObject *unused)
+static PyObject *method_wake(struct engine *self, PyObject *unused)
 {
 	(void)unused;
-	atomic_store_explicit(&self->stopping, true, memory_order_relaxed);
+	atomic_store_explicit(&self->woken, true, memory_order_release);
 	if (self->link)
 		self->link->ops->wake(self->link);
 	Py_RETURN_NONE;
 }
 
-static PyObject *method_wake(struct engine *self, PyObject *unused)
+static PyObject *method_stop(struct engine *self, PyObject *unused)
 {
-	(void)unused;
-	if (self->link)
-		self->link->ops->wake(self->link);
-	Py_RETURN_NONE;
+	atomic_store_explicit(&self->stopping, true, memory_order_relaxed);
+	return method_wake(self, unused);
 }
 
 static PyObject *method_close(struct engine *self, PyObject *unused)
@@ -271,15 +269,6 @@ static int put_engine_stats(PyObject *dict, const struct vly_stats *s)
 	return put_all(dict, counters);
 }
 
-static uint64_t pending_bytes(const struct engine *self)
-{
-	uint64_t sum = 0;
-
-	for (const struct transport *t = self->conns; t; t = t->next)
-		sum += t->pending_bytes;
-	return sum;
-}
-
 static PyObject *method_stats(struct engine *self, PyObject *unused)
 {
 	struct link_stats more = {0};
@@ -298,7 +287,7 @@ static PyObject *method_stats(struct engine *self, PyObject *unused)
 		{"py_callbacks", self->callbacks},
 		{"py_exceptions", self->exceptions},
 		{"py_batches", self->batches},
-		{"py_pending_bytes", pending_bytes(self)},
+		{"py_pending_bytes", self->pending_bytes},
 		{"py_dropped", more.dropped},
 		{"py_paused_ns", more.paused_ns},
 		{"py_thread_pending_bytes", more.pending_bytes},

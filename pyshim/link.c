@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "pyshim/engine.h"
 
 static int direct_poll(struct link *link, struct vly_event **events, int64_t timeout_ns)
 {
@@ -161,4 +164,14 @@ fail_engine:
 fail:
 	free(link);
 	return error;
+}
+
+int link_open(const struct engine_options *options, char *why, size_t why_bytes, struct link **link)
+{
+	static const char prefix[] = "source:";
+
+	if (strncmp(options->nic, prefix, sizeof(prefix) - 1) == 0)
+		return link_open_source(options->nic + sizeof(prefix) - 1, &options->config, why,
+					why_bytes, link);
+	return link_open_direct(&options->config, link);
 }

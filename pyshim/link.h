@@ -48,7 +48,22 @@ struct link_ops {
 	void (*close)(struct link *link); /* frees it; owned memory is the caller's again */
 };
 
-/* Opens the engine's core on the calling thread. Returns 0 and the link, or -errno. */
+struct engine_options;
+
+/*
+ * Opens what the options say on the calling thread: the engine's core, or for a nic "source:..." a
+ * generator without engine and network. 0 and the link, or -errno; for -EINVAL `why` may tell more.
+ */
+int link_open(const struct engine_options *options, char *why, size_t why_bytes,
+	      struct link **link);
+
+/* The parts of it. `spec` follows "source:". */
 int link_open_direct(const struct vly_config *config, struct link **link);
+int link_open_source(const char *spec, const struct vly_config *config, char *why, size_t why_bytes,
+		     struct link **link);
+
+/* The same behind a thread of its own, which polls; the options live as long as the link. */
+int link_open_thread(const struct engine_options *options, char *why, size_t why_bytes,
+		     struct link **link);
 
 #endif

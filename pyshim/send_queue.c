@@ -6,6 +6,12 @@
 /* One borrowed send takes no more, so that a connection cannot ask for more than its budget. */
 #define PIECE_MAX 65536
 
+static void charge(struct transport *transport, Py_ssize_t bytes_count)
+{
+	transport->pending_bytes += (uint64_t)bytes_count;
+	transport->engine->pending_bytes += (uint64_t)bytes_count;
+}
+
 int send_queue_add(struct transport *transport, PyObject *bytes, uint64_t send_id)
 {
 	struct piece *piece = PyMem_Malloc(sizeof(*piece));
@@ -20,7 +26,7 @@ int send_queue_add(struct transport *transport, PyObject *bytes, uint64_t send_i
 	else
 		transport->queue = piece;
 	transport->queue_end = &piece->next;
-	transport->pending_bytes += (uint64_t)PyBytes_GET_SIZE(bytes);
+	charge(transport, PyBytes_GET_SIZE(bytes));
 	return 0;
 }
 
@@ -29,7 +35,7 @@ static void take_first(struct transport *transport)
 	struct piece *piece = transport->queue;
 
 	transport->queue = piece->next;
-	transport->pending_bytes -= (uint64_t)(PyBytes_GET_SIZE(piece->bytes) - piece->offset);
+	charge(transport, piece->offset - PyBytes_GET_SIZE(piece->bytes));
 	Py_DECREF(piece->bytes);
 	PyMem_Free(piece);
 }
@@ -155,7 +161,7 @@ void send_queue_pump(struct transport *transport)
 			break;
 		}
 		transport->queue->offset += sent;
-		transport->pending_bytes -= (uint64_t)sent;
+		charge(transport, -sent);
 		if (transport->queue->offset == PyBytes_GET_SIZE(transport->queue->bytes))
 			take_first(transport);
 	}

@@ -11,8 +11,6 @@ int signals_open(struct engine *engine)
 	int error;
 
 	engine->signal_fds[0] = engine->signal_fds[1] = -1;
-	if (!engine->link->core)
-		return 0;
 	if (pipe2(engine->signal_fds, O_NONBLOCK | O_CLOEXEC)) {
 		engine->signal_fds[0] = engine->signal_fds[1] = -1;
 		state_raise(-errno, "pipe");
@@ -20,7 +18,9 @@ int signals_open(struct engine *engine)
 	}
 	error = engine->link->ops->watch(engine->link, engine->signal_fds[0], POLLIN,
 					 (void *)(uintptr_t)TAG_SIGNAL, &engine->signal_conn);
-	if (error) {
+	if (error == -EOPNOTSUPP) /* a source: sleeps are sliced */
+		signals_close(engine);
+	else if (error) {
 		state_raise(error, "watch");
 		return -1;
 	}

@@ -1,0 +1,185 @@
+/* thread_link.h - two threads and what they hand to each other: batches one way, commands the other */
+#ifndef PYSHIM_THREAD_LINK_H
+#define PYSHIM_THREAD_LINK_H
+
+#include <pthread.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pyshim/link.h"
+
+/*
+ * The engine's thread polls, copies each batch into a chunk and hands it over; it never calls Python. The
+ * Python thread writes commands into blocks and hands them over once per poll. Full chunks, free chunks
+ * and posted blocks are lists under one mutex, which each side takes about once per batch; whoever is
+ * asleep is woken by the other.
+ */
+
+/* One batch of the engine, copied. */
+struct chunk {
+	struct chunk *next;
+	uint32_t count; /* events */
+	size_t data_bytes, data_room;
+	uint8_t *data; /* grows only while nothing points into it */
+	struct vly_event events[];
+};
+
+enum command_kind {
+	COMMAND_SEND,       /* `len` bytes follow */
+	COMMAND_SEND_OWNED, /* `pointer`, `len`, `cookie` */
+	COMMAND_FENCE,      /* answer when all sends before it are taken; `len` of them */
+	COMMAND_SHUTDOWN,
+	COMMAND_CLOSE,
+	COMMAND_ABORT,
+	COMMAND_PAUSE,
+	COMMAND_RESUME,
+	COMMAND_CALL, /* `pointer`: struct call; the other thread waits */
+};
+
+struct command {
+	vly_conn conn;
+	const void *pointer;
+	void *cookie;
+	uint32_t kind, len;
+};
+
+struct block {
+	struct block *next;
+	size_t used, room;
+	_Alignas(8) uint8_t bytes[];
+};
+
+/* A call whose result the Python thread waits for. */
+struct call {
+	int (*run)(struct link *inner, struct call *call);
+	const struct vly_addr *to, *from;
+	struct vly_addr *local, *peer;
+	const struct vly_listen_opts *opts;
+	struct vly_stats *stats;
+	struct link_stats *more;
+	void *user;
+	vly_conn conn;
+	vly_timer timer;
+	uint64_t delay_ns;
+	int result;
+	bool done;
+};
+
+/* What a handle means to the Python thread. */
+struct shadow {
+	vly_conn handle;
+	void *user;
+	const struct vly_addr *names; /* during the poll that brings its OPEN */
+	uint32_t inflight;            /* bytes posted and not known to be taken */
+	uint32_t unfenced;            /* of those, since the last fence */
+	bool starved;                 /* a send was refused: DRAINED is owed */
+};
+
+/* Sends that the engine does not take yet; the engine's thread alone. */
+struct backlog_item {
+	struct backlog_item *next;
+	struct command command;
+	uint8_t bytes[];
+};
+
+/* An event of the engine's thread itself, told with the next batch. */
+struct news {
+	struct news *next;
+	struct vly_event event;
+};
+
+struct backlog {
+	struct backlog_item *first, **last;
+};
+
+#define THREAD_WATCHES 16
+
+struct thread_link {
+	struct link link;
+	struct link *inner;
+	const struct engine_options *options;
+	char *why; /* of a failed opening */
+	size_t why_bytes;
+	pthread_t thread;
+	uint32_t slots;
+
+	/* both, under the mutex */
+	pthread_mutex_t mutex;
+	pthread_cond_t cond; /* a chunk came home, blocks were posted, a call is done, it is over */
+	struct chunk *full, **full_end, *free_chunks;
+	struct block *posted, **posted_end, *free_blocks;
+	unsigned chunks_count; /* made so far */
+	bool consumer_sleeps, opening, over;
+	int failed; /* the engine's thread ended with it */
+
+	atomic_bool core_sleeps; /* the engine's thread, in its poll */
+	atomic_bool woken;       /* wake(): the Python thread's next poll returns */
+	int bell;                /* eventfd: chunks for the Python thread */
+	_Atomic uint64_t dropped, paused_ns, pending_bytes;
+
+	/* the Python thread */
+	struct shadow *shadows;
+	struct chunk *current;
+	struct block *writing, *written, **written_end;
+	struct pollfd fds[THREAD_WATCHES + 1]; /* the bell, then watches; free: fd -1 */
+	void *watch_users[THREAD_WATCHES + 1];
+	struct vly_event own[2 * (THREAD_WATCHES + 1)]; /* READY and CLOSED of watches */
+	int own_count;
+	struct vly_event closed_watches[THREAD_WATCHES + 1]; /* their CLOSED is due */
+	int closed_watches_count;
+	bool own_turn;
+
+	/* the engine's thread */
+	struct backlog *backlogs;
+	struct news *news, **news_end;
+};
+
+/* An event that answers COMMAND_FENCE: its `len` bytes are taken. */
+#define KIND_FENCE 200
+
+/* The engine's thread: polls until it is over. */
+void *thread_core_main(void *arg);
+
+/* Frees what the engine's thread had. */
+void thread_core_drop(struct thread_link *t);
+
+uint32_t thread_chunk_events(const struct thread_link *t);
+unsigned thread_chunks_max(const struct thread_link *t);
+
+/* What the Python thread knows about a handle's slot, NULL for a foreign handle. */
+struct shadow *thread_shadow(struct thread_link *t, vly_conn conn);
+
+/* Hands all commands over, and wakes the engine's thread if it sleeps. */
+void thread_post(struct thread_link *t);
+
+/* A command without arguments. 0, or -ENOMEM. */
+int thread_simple(struct link *link, vly_conn conn, enum command_kind kind);
+
+/* Operations of the link's table. */
+int thread_send(struct link *link, vly_conn conn, const void *data, uint32_t len);
+int thread_send_owned(struct link *link, vly_conn conn, const void *data, uint32_t len,
+		      void *cookie);
+int thread_flush(struct link *link);
+int thread_shutdown(struct link *link, vly_conn conn);
+int thread_abort(struct link *link, vly_conn conn);
+int thread_pause(struct link *link, vly_conn conn);
+int thread_resume(struct link *link, vly_conn conn);
+int thread_listen(struct link *link, const struct vly_addr *addr,
+		  const struct vly_listen_opts *opts, void *user, vly_conn *conn);
+int thread_unlisten(struct link *link, vly_conn conn);
+int thread_connect(struct link *link, const struct vly_addr *to, const struct vly_addr *from,
+		   void *user, vly_conn *conn);
+int thread_set_user(struct link *link, vly_conn conn, void *user);
+int thread_name(struct link *link, vly_conn conn, struct vly_addr *local, struct vly_addr *peer);
+int thread_timer_start(struct link *link, uint64_t delay_ns, void *user, vly_timer *timer);
+int thread_timer_cancel(struct link *link, vly_timer timer);
+int thread_stats(struct link *link, struct vly_stats *stats, struct link_stats *more);
+
+static inline struct thread_link *thread_of(struct link *link)
+{
+	return (struct thread_link *)link;
+}
+
+#endif
