@@ -85,8 +85,8 @@ static const struct argp parser = {
 
 static bool same_plan(const struct result_plan *a, const struct result_plan *b)
 {
-	return a->connections == b->connections && a->size_bytes == b->size_bytes &&
-	       a->depth == b->depth;
+	return strcmp(a->workload, b->workload) == 0 && a->connections == b->connections &&
+	       a->size_bytes == b->size_bytes && a->depth == b->depth;
 }
 
 /* The groups that have an ok run, in the order of the file. */
@@ -197,6 +197,15 @@ static void judge(struct pair *pairs, size_t count)
 	}
 }
 
+/* Open or closed loop, think time and the like, which hold for a whole file. Older ones have none. */
+static bool same_shape(const struct result_data *data)
+{
+	const json_t *a = json_object_get(json_object_get(data[0].header, "plan"), "load");
+	const json_t *b = json_object_get(json_object_get(data[1].header, "plan"), "load");
+
+	return a == b || json_equal(a, b);
+}
+
 static size_t find_pairs(const struct result_data *data, struct pair *pairs)
 {
 	static struct group groups[2][PAIRS_MAX];
@@ -280,7 +289,7 @@ static int compare_files(const struct arguments *args, const struct result_data 
 {
 	static struct pair pairs[PAIRS_MAX];
 	bool seen[GATE_UNDECIDED + 1] = {false};
-	size_t count = find_pairs(data, pairs);
+	size_t count = same_shape(data) ? find_pairs(data, pairs) : 0;
 
 	if (count == 0) {
 		fprintf(stderr,

@@ -20,6 +20,7 @@ struct reader {
 	unsigned int number;
 	size_t runs_size;
 	bool ended;
+	bool begun_will_do; /* no end is needed */
 	char *why;
 	size_t why_bytes;
 };
@@ -92,13 +93,14 @@ static int take_run(struct reader *reader, json_t *line)
 	int status = status_of(text_of(line, "status"));
 	const char *variant = text_of(line, "variant");
 	struct result_plan plan = {
+		.workload = text_of(line, "workload"),
 		.connections = count_of(line, "connections"),
 		.size_bytes = count_of(line, "size_bytes"),
 		.depth = count_of(line, "depth"),
 	};
 
-	if (status < 0 || !variant || !count_of(line, "run") || !plan.connections ||
-	    !plan.size_bytes || !plan.depth)
+	if (status < 0 || !variant || !plan.workload || !count_of(line, "run") ||
+	    !plan.connections || !plan.size_bytes || !plan.depth)
 		return bad(reader, "line %u is no run of a result file", reader->number);
 	if (data->count == reader->runs_size) {
 		size_t size = reader->runs_size * 2 + 64;
@@ -169,6 +171,9 @@ static int read_lines(struct reader *reader)
 		json_error_t error;
 		reader->number++;
 		bool whole = len && reader->line[len - 1] == '\n';
+		/* The last line, or fgets() would have gone on to its end. */
+		if (!whole && reader->begun_will_do && reader->number > 1)
+			break;
 		json_t *line = json_loadb(reader->line, len, 0, &error);
 		if (!line && reader->number == 1)
 			return bad(reader, "is no result file of volley");
@@ -187,14 +192,20 @@ static int read_lines(struct reader *reader)
 		return errno ? -errno : -EIO;
 	if (reader->number == 0)
 		return bad(reader, "is empty");
+	if (!reader->ended && reader->begun_will_do && reader->data->header) {
+		reader->data->interrupted = true;
+		return 0;
+	}
 	if (!reader->ended)
 		return bad(reader, "is cut off: its end is missing behind line %u", reader->number);
 	return 0;
 }
 
-int result_read(const char *path, struct result_data *data, char *why, size_t why_bytes)
+static int read_file(const char *path, bool begun_will_do, struct result_data *data, char *why,
+		     size_t why_bytes)
 {
-	struct reader reader = {.data = data, .why = why, .why_bytes = why_bytes};
+	struct reader reader = {
+		.data = data, .begun_will_do = begun_will_do, .why = why, .why_bytes = why_bytes};
 	int err = 0;
 
 	memset(data, 0, sizeof(*data));
@@ -214,6 +225,16 @@ int result_read(const char *path, struct result_data *data, char *why, size_t wh
 	if (err && err != -EBADMSG)
 		snprintf(why, why_bytes, "cannot read %s: %s", path, strerror(-err));
 	return err;
+}
+
+int result_read(const char *path, struct result_data *data, char *why, size_t why_bytes)
+{
+	return read_file(path, false, data, why, why_bytes);
+}
+
+int result_read_begun(const char *path, struct result_data *data, char *why, size_t why_bytes)
+{
+	return read_file(path, true, data, why, why_bytes);
 }
 
 void result_data_fini(struct result_data *data)

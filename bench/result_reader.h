@@ -11,6 +11,7 @@
 
 /* What one run line was about, beside its figures. */
 struct result_plan {
+	const char *workload; /* points into `lines` */
 	uint32_t connections, size_bytes, depth;
 };
 
@@ -23,7 +24,7 @@ struct result_data {
 		*runs; /* owned: status, row, block and figures; without what is not compared */
 	struct result_plan *plans; /* owned: of each run */
 	size_t count;
-	bool interrupted;
+	bool interrupted; /* by a signal, or its end is not there (yet) */
 };
 
 /*
@@ -32,6 +33,12 @@ struct result_data {
  * any case the data is to be given to result_data_fini().
  */
 int result_read(const char *path, struct result_data *data, char *why, size_t why_bytes);
+
+/*
+ * The same for a file that is being written or whose writer was killed: the end may be missing and
+ * the last line cut off; what is there is taken, and `interrupted` set.
+ */
+int result_read_begun(const char *path, struct result_data *data, char *why, size_t why_bytes);
 
 void result_data_fini(struct result_data *data);
 

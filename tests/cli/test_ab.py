@@ -164,6 +164,15 @@ class Compare(VolleyTest):
         self.assertIn('no verdict on c_epoll by rate', done.out)
         self.assertIn('SLOWER than c_epoll of the first file by CPU', done.out)
 
+    def test_another_shape_of_load_is_not_compared(self):
+        base = self.write('a')
+        header = {**self.header, 'plan': {**self.header['plan'], 'load': {'rate': 5}}}
+        with open(self.write('b'), encoding='utf-8') as file:
+            lines = [json.loads(line) for line in file]
+        done = self.expect(4, 'compare', base, self.write_lines('c', [header, *lines[1:]]))
+        self.assertIn('no row in common that was measured under the same load', done.err)
+        self.expect(4, 'compare', base, self.write('d', workload='other'))
+
     def test_rows_of_other_names_compare_only_if_there_is_one_in_each(self):
         done = self.expect(0, 'compare', self.write('a'), self.write('b', variant='other'))
         self.assertIn('other is EQUIVALENT to c_epoll of the first file', done.out)

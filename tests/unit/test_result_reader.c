@@ -13,9 +13,9 @@
 TestSuite(result_reader, .fini = vly_leak_gate);
 
 #define HEADER "{\"type\": \"header\", \"schema\": \"volley-result\", \"schema_version\": 1}\n"
-#define RUN                                                                                          \
-	"{\"type\": \"run\", \"variant\": \"a\", \"run\": 2, \"status\": \"ok\", \"canary\": true, " \
-	"\"connections\": 100, \"size_bytes\": 64, \"depth\": 3, \"limited\": \"client\", "          \
+#define RUN                                                                                                                      \
+	"{\"type\": \"run\", \"workload\": \"pingpong\", \"variant\": \"a\", \"run\": 2, \"status\": \"ok\", \"canary\": true, " \
+	"\"connections\": 100, \"size_bytes\": 64, \"depth\": 3, \"limited\": \"client\", "                                      \
 	"\"rate_msg_per_s\": 1234.5, \"cpu_us_per_msg\": 2, \"cpu_us_per_msg_scaled\": null}\n"
 #define END(status, ok)                                                                            \
 	"{\"type\": \"end\", \"status\": \"" status "\", \"exit_code\": 0, \"runs\": {\"ok\": " ok \
@@ -23,7 +23,8 @@ TestSuite(result_reader, .fini = vly_leak_gate);
 
 static char why[512];
 
-static int read_text(const char *text, struct result_data *data)
+static int read_text_by(int (*read)(const char *, struct result_data *, char *, size_t),
+			const char *text, struct result_data *data)
 {
 	static char path[] = "/tmp/volley-reader-XXXXXX";
 
@@ -32,9 +33,14 @@ static int read_text(const char *text, struct result_data *data)
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
-	int err = result_read(path, data, why, sizeof(why));
+	int err = read(path, data, why, sizeof(why));
 	unlink(path);
 	return err;
+}
+
+static int read_text(const char *text, struct result_data *data)
+{
+	return read_text_by(result_read, text, data);
 }
 
 Test(result_reader, runs_come_back_as_they_were)
@@ -51,6 +57,7 @@ Test(result_reader, runs_come_back_as_they_were)
 	cr_assert_eq(data.runs[0].rate_msg_per_s, 1234.5);
 	cr_assert_eq(data.runs[0].server_cpu_us_per_msg, 2.0);
 	cr_assert(isnan(data.runs[0].server_cpu_us_per_msg_scaled));
+	cr_assert_str_eq(data.plans[0].workload, "pingpong");
 	cr_assert_eq(data.plans[0].connections, 100);
 	cr_assert_eq(data.plans[0].depth, 3);
 	cr_assert_not(data.interrupted);
@@ -111,6 +118,34 @@ Test(result_reader, what_is_not_a_whole_file_of_ours_is_refused_with_the_reason)
 		cr_assert_not_null(strstr(why, cases[i].part), "%s", why);
 		result_data_fini(&data);
 	}
+}
+
+Test(result_reader, of_a_file_that_was_begun_whole_lines_are_taken)
+{
+	static const struct {
+		const char *text;
+		size_t runs;
+		int err;
+	} cases[] = {
+		{HEADER, 0, 0},
+		{HEADER RUN, 1, 0},
+		{HEADER RUN RUN "{\"type\": \"ru", 2, 0},
+		{HEADER RUN "{\"type\": \"ru\n", 1, -EBADMSG},
+		{"{\"type\": \"hea", 0, -EBADMSG},
+		{"", 0, -EBADMSG},
+	};
+	struct result_data data;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cr_assert_eq(read_text_by(result_read_begun, cases[i].text, &data), cases[i].err,
+			     "%zu: %s", i, why);
+		cr_assert_eq(data.count, cases[i].runs);
+		cr_assert_eq(data.interrupted, cases[i].err == 0);
+		result_data_fini(&data);
+	}
+	cr_assert_eq(read_text_by(result_read_begun, HEADER RUN END("complete", "1"), &data), 0);
+	cr_assert_not(data.interrupted);
+	result_data_fini(&data);
 }
 
 Test(result_reader, a_file_that_is_not_there_is_an_error_of_reading)
