@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/utsname.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "bench/sysfile.h"
 
@@ -409,6 +411,39 @@ int cost_cpus_sample(const int *cpus, unsigned count, struct cost_cpus *sample)
 	}
 	free(text);
 	return err;
+}
+
+bool cost_config_has_irq_time(const char *path)
+{
+	gzFile file = gzopen(path, "r"); /* reads what is not compressed as it is */
+	char line[512];
+	bool found = false;
+
+	while (file && !found && gzgets(file, line, sizeof(line)))
+		found = strcmp(line, "CONFIG_IRQ_TIME_ACCOUNTING=y\n") == 0;
+	if (file)
+		gzclose(file);
+	return found;
+}
+
+bool cost_irq_time_apart(void)
+{
+	static int known = -1;
+	struct utsname name;
+	char path[512];
+
+	if (known < 0 && uname(&name) == 0) {
+		snprintf(path, sizeof(path), "/boot/config-%s", name.release);
+		known = cost_config_has_irq_time("/proc/config.gz") ||
+			cost_config_has_irq_time(path);
+	}
+	return known == 1;
+}
+
+uint64_t cost_cpus_unbilled_ns(const struct cost_cpus *spent, bool irq_time_apart)
+{
+	/* Its softirqs are in the second sum, too. */
+	return irq_time_apart ? spent->irq_ns + spent->softirq_ns : spent->ksoftirqd_ns;
 }
 
 struct cost_cpus cost_cpus_between(const struct cost_cpus *before, const struct cost_cpus *after)

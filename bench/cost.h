@@ -70,6 +70,18 @@ struct cost_cpus {
 	uint64_t ksoftirqd_ns;
 };
 
+/*
+ * What the kernel did on these CPUs for the processes pinned to them but billed to nobody's run
+ * time: ksoftirqd's, or, with IRQ time accounting, all of interrupts and softirqs.
+ */
+uint64_t cost_cpus_unbilled_ns(const struct cost_cpus *spent, bool irq_time_apart);
+
+/* Whether this kernel takes interrupts out of run times (CONFIG_IRQ_TIME_ACCOUNTING); looked up once. */
+bool cost_irq_time_apart(void);
+
+/* The same by a kernel's configuration, plain or compressed; false if it cannot be read. */
+bool cost_config_has_irq_time(const char *path);
+
 /* 0; -EINVAL: no CPUs, or one that /proc/stat does not list (offline); -errno of /proc/stat. */
 __attribute__((warn_unused_result)) int cost_cpus_sample(const int *cpus, unsigned count,
 							 struct cost_cpus *sample);

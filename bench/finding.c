@@ -13,8 +13,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "bench/cost.h"
 #include "bench/cpus.h"
 #include "bench/cpuspeed.h"
+#include "bench/perf.h"
 #include "bench/speed.h"
 #include "bench/sysfile.h"
 #include "volley/config.h"
@@ -121,7 +123,7 @@ static void check_memory(struct findings *findings)
 static void check_kernel(struct findings *findings)
 {
 	char release[TEXT_BYTES], why[FINDING_BYTES];
-	uint64_t disabled = 0, paranoid = 0;
+	uint64_t disabled = 0;
 
 	if (sysfile_read("/proc/sys/kernel/osrelease", release, sizeof(release)) > 0)
 		add(findings, FINDING_OK, "kernel", "%.80s", release);
@@ -140,11 +142,13 @@ static void check_kernel(struct findings *findings)
 	} else {
 		add(findings, FINDING_OK, "io_uring", "available");
 	}
-	if (sysfile_u64("/proc/sys/kernel/perf_event_paranoid", &paranoid) == 0 && paranoid > 1 &&
-	    geteuid() != 0)
-		mend(add(findings, FINDING_NOTE, "perf", "kernel.perf_event_paranoid is %" PRIu64,
-			 paranoid),
-		     "as root: sysctl -w kernel.perf_event_paranoid=1");
+	if (perf_check(why, sizeof(why)) == 0)
+		add(findings, FINDING_OK, "perf", "counts system calls (--syscalls)");
+	else
+		add(findings, FINDING_NOTE, "perf", "no --syscalls: %.200s", why);
+	if (cost_irq_time_apart())
+		add(findings, FINDING_NOTE, "interrupts",
+		    "billed to nobody (CONFIG_IRQ_TIME_ACCOUNTING): those on the server's CPUs are added to the server");
 }
 
 static void check_cpus(struct findings *findings)

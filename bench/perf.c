@@ -229,3 +229,20 @@ void perf_fini(struct perf *perf)
 	close_fd(&perf->ack_fd);
 	close_fd(&perf->out_fd);
 }
+
+int perf_check(char *why, size_t why_bytes)
+{
+	struct perf perf = PERF_NONE;
+
+	if (!on_path("perf")) {
+		snprintf(why, why_bytes, "there is no perf; apt install linux-perf");
+		return -ENOENT;
+	}
+	/* Root gets a tracefs for as long as the probe takes. */
+	if (access(TOTAL, R_OK) != 0 && geteuid() != 0) {
+		snprintf(why, why_bytes, "%s/events cannot be read: %s", TRACEFS, strerror(errno));
+		return -EACCES;
+	}
+	perf_diagnose(&perf, why, why_bytes);
+	return why[0] ? -EPERM : 0;
+}

@@ -51,4 +51,8 @@ void perf_diagnose(const struct perf *perf, char *why, size_t why_bytes);
 
 void perf_fini(struct perf *perf);
 
+/* Whether --syscalls can count here, as far as that can be told without changing anything. 0, or
+ * -errno with one line in `why`. */
+int perf_check(char *why, size_t why_bytes);
+
 #endif

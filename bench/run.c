@@ -344,8 +344,9 @@ static void bill_softirqs(const struct server *server, struct cost *spent)
 		return;
 	struct cost_cpus cpus = cost_cpus_between(&server->before.cpus, &server->after.cpus);
 
-	spent->run_ns += cpus.ksoftirqd_ns;
-	spent->system_ns += cpus.ksoftirqd_ns;
+	uint64_t unbilled_ns = cost_cpus_unbilled_ns(&cpus, cost_irq_time_apart());
+	spent->run_ns += unbilled_ns;
+	spent->system_ns += unbilled_ns;
 }
 
 static void take_cost(struct live *live)

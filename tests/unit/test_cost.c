@@ -14,6 +14,8 @@
 
 #include "tests/support/leak.h"
 
+#include <zlib.h>
+
 #define BURN_NS UINT64_C(60000000)
 /*
  * /proc counts in steps of 10 ms, each of its numbers rounded down; a clock read from another CPU
@@ -262,4 +264,34 @@ Test(cost, run_time_of_ksoftirqd_is_that_of_the_thread_of_that_name)
 	cr_assert(before.ksoftirqd_ns > 0);
 	cr_assert(before.ksoftirqd_ns <= run_ns);
 	cr_assert(run_ns <= after.ksoftirqd_ns);
+}
+
+Test(cost, interrupts_are_added_only_where_the_kernel_bills_nobody)
+{
+	const struct cost_cpus spent = {.irq_ns = 3, .softirq_ns = 40, .ksoftirqd_ns = 500};
+
+	cr_assert_eq(cost_cpus_unbilled_ns(&spent, false), 500);
+	cr_assert_eq(cost_cpus_unbilled_ns(&spent, true), 43);
+}
+
+Test(cost, the_kernels_configuration_tells_plain_or_compressed)
+{
+	static const char with[] = "CONFIG_A=y\nCONFIG_IRQ_TIME_ACCOUNTING=y\nCONFIG_B=y\n";
+	static const char without[] = "# CONFIG_IRQ_TIME_ACCOUNTING is not set\n";
+	char path[] = "/tmp/volley-config-XXXXXX";
+	int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, with, sizeof(with) - 1), (ssize_t)sizeof(with) - 1);
+	cr_assert(cost_config_has_irq_time(path));
+	cr_assert_eq(ftruncate(fd, 0), 0);
+	cr_assert_eq(pwrite(fd, without, sizeof(without) - 1, 0), (ssize_t)sizeof(without) - 1);
+	cr_assert_not(cost_config_has_irq_time(path));
+	close(fd);
+	gzFile file = gzopen(path, "w");
+	cr_assert_gt(gzwrite(file, with, sizeof(with) - 1), 0);
+	gzclose(file);
+	cr_assert(cost_config_has_irq_time(path));
+	unlink(path);
+	cr_assert_not(cost_config_has_irq_time(path));
 }
