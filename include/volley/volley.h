@@ -9,6 +9,7 @@
 #include "volley/engine.h"
 #include "volley/event.h"
 #include "volley/log.h"
+#include "volley/loop.h"
 #include "volley/port.h"
 #include "volley/stats.h"
 

@@ -64,6 +64,7 @@ void vly_icmp_write_reply(uint8_t *to, const uint8_t *request, uint32_t len_byte
 
 	memcpy(to, request, len_bytes);
 	icmp->type = VLY_ICMP_ECHO_REPLY;
-	icmp->check = vly_checksum_update16(icmp->check, htons(VLY_ICMP_ECHO << 8),
-					    htons(VLY_ICMP_ECHO_REPLY << 8));
+	icmp->check = 0;
+	/* Made anew: an update (RFC 1624) is wrong where nothing but zeros is left. */
+	icmp->check = vly_checksum_finish(vly_checksum_add(0, to, len_bytes));
 }

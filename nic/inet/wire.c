@@ -5,11 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nic/inet/wire_device.h"
 #include "nic/inet/wire_hub.h"
+#include "nic/inet/wire_impair.h"
+#include "nic/inet/wire_loop.h"
+#include "nic/inet/wire_pcap.h"
 
 static const struct vly_wire_ops *const built[] = {
-	&vly_wire_hub,
-	NULL,
+	&vly_wire_hub,    &vly_wire_loop, &vly_wire_impair, &vly_wire_pcap, &vly_wire_tap,
+	&vly_wire_packet, NULL,
 };
 
 static const struct vly_wire_ops *added;

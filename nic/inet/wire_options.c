@@ -55,7 +55,8 @@ void vly_wire_complete(struct vly_frame *frame)
 	uint32_t header_bytes = (ip->version_ihl & 0xfu) * 4;
 	uint32_t total_bytes = ntohs(ip->total_len);
 
-	if (total_bytes > frame->len - VLY_ETH_BYTES || total_bytes < header_bytes + VLY_UDP_BYTES)
+	if (total_bytes > frame->len - VLY_ETH_BYTES || header_bytes < VLY_IPV4_BYTES ||
+	    total_bytes < header_bytes + VLY_UDP_BYTES)
 		return;
 	ip->check = 0;
 	ip->check = vly_checksum_finish(
@@ -63,14 +64,16 @@ void vly_wire_complete(struct vly_frame *frame)
 	uint8_t *transport = data + VLY_ETH_BYTES + header_bytes;
 	uint32_t len_bytes = total_bytes - header_bytes;
 	size_t at = offsetof(struct vly_udp_header, check);
+	uint16_t check = 0;
 
 	if (ip->protocol == VLY_IP_TCP && len_bytes >= VLY_TCP_BYTES)
 		at = offsetof(struct vly_tcp_header, check);
 	else if (ip->protocol != VLY_IP_UDP)
 		return;
-	/* The pseudo header's sum stands in the field already. */
-	uint16_t check = vly_checksum_finish(vly_checksum_add(0, transport, len_bytes));
+	memcpy(transport + at, &check, sizeof(check));
+	uint64_t sum = vly_checksum_pseudo(ip->src, ip->dst, ip->protocol, len_bytes);
 
+	check = vly_checksum_finish(vly_checksum_add(sum, transport, len_bytes));
 	if (check == 0 && ip->protocol == VLY_IP_UDP)
 		check = 0xffff;
 	memcpy(transport + at, &check, sizeof(check));

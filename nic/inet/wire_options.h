@@ -24,7 +24,7 @@ size_t vly_wire_take_bytes(size_t bytes);
 
 /*
  * Completes the checksums of a frame with VLY_FRAME_COMPLETE in software, for wires that hand it to
- * somebody who wants them; takes the flag away. A frame that is not IPv4 with TCP or UDP is left as
+ * somebody who wants them, whatever stands in their place; takes the flag away. A frame that is not IPv4 with TCP or UDP is left as
  * it is.
  */
 void vly_wire_complete(struct vly_frame *frame);

@@ -41,6 +41,17 @@ Test(icmp_header, the_reply_to_an_echo_is_its_copy_with_an_intact_checksum)
 	}
 }
 
+Test(icmp_header, the_reply_to_an_echo_of_zeros_has_a_checksum)
+{
+	struct packet p, reply;
+	struct vly_icmp_view view;
+
+	packet_icmp(&p, VLY_ICMP_ECHO, 0, NULL, 0);
+	packet_ip(&reply, VLY_IP_ICMP, 8);
+	vly_icmp_write_reply(reply.data + 20, p.data + 20, 8);
+	cr_assert_eq(verdict(&reply, &view), VLY_DROP_NONE);
+}
+
 Test(icmp_header, truncated_and_spoilt_messages_are_dropped)
 {
 	struct packet p;

@@ -1,0 +1,246 @@
+/* loop_map.c - the memory of a loop wire: two sides, their queues, a ring for each pair of queues */
+#include "nic/inet/loop_map.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nic/inet/eth.h"
+#include "nic/inet/wire_options.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+#define HUGE_BYTES ((uint64_t)2 << 20)
+#define SLOTS_DEFAULT 1024u
+#define SLOTS_MIN 16u
+#define SLOTS_MAX 65536u
+
+/* An odd number of lines: equal offsets of consecutive slots fall into different sets. */
+static uint32_t stride_for(uint32_t mtu)
+{
+	uint32_t lines =
+		(VLY_LOOP_FRAME_AT + VLY_ETH_BYTES + mtu + VLY_CACHE_LINE - 1) / VLY_CACHE_LINE;
+
+	return (lines | 1) * VLY_CACHE_LINE;
+}
+
+static uint64_t seats_at(void)
+{
+	return VLY_ALIGN_UP(sizeof(struct vly_loop_head), (size_t)4096);
+}
+
+static uint64_t rings_at(const struct vly_loop_head *head)
+{
+	return seats_at() +
+	       (head->queues[0] + (uint64_t)head->queues[1]) * sizeof(struct vly_loop_seat);
+}
+
+static uint64_t rings_count(const struct vly_loop_head *head)
+{
+	return 2ull * head->queues[0] * head->queues[1];
+}
+
+/* Slots begin on a page of their own. */
+static uint64_t slots_at(const struct vly_loop_head *head)
+{
+	uint64_t end = rings_at(head) + rings_count(head) * sizeof(struct vly_loop_ring);
+
+	return VLY_ALIGN_UP(end, (uint64_t)4096);
+}
+
+static uint64_t bytes_for(const struct vly_loop_head *head)
+{
+	uint64_t bytes = slots_at(head) + rings_count(head) * head->slots * head->stride;
+
+	return VLY_ALIGN_UP(bytes, HUGE_BYTES);
+}
+
+static uint64_t ring_index(const struct vly_loop_head *head, unsigned side, unsigned from,
+			   unsigned to)
+{
+	uint64_t first = side ? (uint64_t)head->queues[0] * head->queues[1] : 0;
+
+	return first + (uint64_t)from * head->queues[!side] + to;
+}
+
+struct vly_loop_seat *vly_loop_seat(const struct vly_loop_map *map, unsigned side, unsigned queue)
+{
+	uint64_t index = (side ? map->head.queues[0] : 0u) + queue;
+
+	return (struct vly_loop_seat *)(void *)(map->base + seats_at()) + index;
+}
+
+struct vly_loop_ring *vly_loop_ring(const struct vly_loop_map *map, unsigned side, unsigned from,
+				    unsigned to)
+{
+	return (struct vly_loop_ring *)(void *)(map->base + rings_at(&map->head)) +
+	       ring_index(&map->head, side, from, to);
+}
+
+uint8_t *vly_loop_slots(const struct vly_loop_map *map, unsigned side, unsigned from, unsigned to)
+{
+	return map->base + slots_at(&map->head) +
+	       ring_index(&map->head, side, from, to) * map->head.slots * map->head.stride;
+}
+
+/* 0: it is one of ours, and nothing in it leads outside. */
+static int check_head(const struct vly_loop_head *head, uint64_t bytes)
+{
+	if (head->magic != VLY_LOOP_MAGIC || head->bytes != bytes)
+		return -EINVAL;
+	if (head->slots < SLOTS_MIN || head->slots > SLOTS_MAX || head->slots & (head->slots - 1))
+		return -EINVAL;
+	if (head->mtu < VLY_WIRE_MTU_MIN || head->mtu > VLY_WIRE_MTU_MAX ||
+	    head->stride != stride_for(head->mtu))
+		return -EINVAL;
+	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
+		if (!head->queues[side] || head->queues[side] > VLY_LOOP_QUEUES_MAX ||
+		    head->rss[side] > VLY_LOOP_RSS_OFF)
+			return -EINVAL;
+	}
+	return bytes_for(head) == bytes ? 0 : -EINVAL;
+}
+
+/* Aligned so that the kernel can use huge pages, if it has any. */
+static uint8_t *map_aligned(int fd, uint64_t bytes)
+{
+	uint8_t *room = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	uint8_t *base = (uint8_t *)VLY_ALIGN_UP((uintptr_t)room, (uintptr_t)HUGE_BYTES);
+	uint8_t *end = room + bytes + HUGE_BYTES;
+
+	if (mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+	    MAP_FAILED) {
+		munmap(room, bytes + HUGE_BYTES);
+		return MAP_FAILED;
+	}
+	if (base > room)
+		munmap(room, (size_t)(base - room));
+	munmap(base + bytes, (size_t)(end - (base + bytes)));
+	/* Each may be refused: small pages serve, too. */
+	(void)madvise(base, bytes, MADV_DONTFORK);
+	(void)madvise(base, bytes, MADV_POPULATE_WRITE);
+	(void)madvise(base, bytes, MADV_COLLAPSE);
+	return base;
+}
+
+int vly_loop_map_open(struct vly_loop_map *map, int fd)
+{
+	struct vly_loop_head head;
+	struct stat stat;
+
+	if (fstat(fd, &stat) != 0)
+		return -errno;
+	if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
+		return -EINVAL;
+	int error = check_head(&head, (uint64_t)stat.st_size);
+
+	if (error)
+		return error;
+	*map = (struct vly_loop_map){.head = head, .bytes = head.bytes};
+	map->base = map_aligned(fd, head.bytes);
+	if (map->base == MAP_FAILED) {
+		map->base = NULL;
+		return -errno;
+	}
+	return 0;
+}
+
+void vly_loop_map_close(struct vly_loop_map *map)
+{
+	if (map->base)
+		munmap(map->base, map->bytes);
+	map->base = NULL;
+}
+
+static void close_fds(const struct vly_loop_head *head)
+{
+	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
+		for (unsigned queue = 0; queue < head->queues[side]; queue++) {
+			if (head->fds[side][queue] >= 0)
+				close(head->fds[side][queue]);
+		}
+	}
+}
+
+static int open_fds(struct vly_loop_head *head)
+{
+	memset(head->fds, 0xff, sizeof(head->fds));
+	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
+		for (unsigned queue = 0; queue < head->queues[side]; queue++) {
+			/* inherited on purpose */
+			int fd = eventfd(0, EFD_NONBLOCK);
+
+			if (fd < 0)
+				return -errno;
+			head->fds[side][queue] = fd;
+		}
+	}
+	return 0;
+}
+
+int vly_loop_make(const struct vly_loop_opts *opts)
+{
+	struct vly_loop_head head = {
+		.magic = VLY_LOOP_MAGIC,
+		.slots = opts && opts->slots ? opts->slots : SLOTS_DEFAULT,
+		.mtu = opts && opts->mtu ? opts->mtu : 1500,
+		.queues = {1, 1},
+	};
+
+	for (unsigned side = 0; opts && side < VLY_LOOP_SIDES; side++) {
+		if (opts->queues[side])
+			head.queues[side] = opts->queues[side];
+		head.rss[side] = opts->rss[side];
+	}
+	if (head.mtu > VLY_WIRE_MTU_MAX || head.queues[0] > VLY_LOOP_QUEUES_MAX ||
+	    head.queues[1] > VLY_LOOP_QUEUES_MAX || head.slots > SLOTS_MAX)
+		return -EINVAL;
+	head.stride = stride_for(head.mtu);
+	head.bytes = bytes_for(&head);
+	int error = check_head(&head, head.bytes);
+
+	if (error)
+		return error;
+	/* inherited on purpose */
+	int fd = memfd_create("volley-loop", MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	error = open_fds(&head);
+	if (!error && ftruncate(fd, (off_t)head.bytes) != 0)
+		error = -errno;
+	if (!error && pwrite(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
+		error = -EIO;
+	/* Nobody can take pages away from under the other side. */
+	if (!error && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+		error = -errno;
+	if (error) {
+		close_fds(&head);
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+void vly_loop_close(int fd)
+{
+	struct vly_loop_head head;
+
+	if (pread(fd, &head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	    check_head(&head, head.bytes) == 0)
+		close_fds(&head);
+	close(fd);
+}

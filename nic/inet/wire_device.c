@@ -1,0 +1,367 @@
+/* wire_device.c - wires over a device of the kernel: a tap, or an interface by a packet socket */
+#include "nic/inet/wire_device.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "nic/inet/eth.h"
+#include "nic/inet/wire_options.h"
+
+#define RX_BUFS 256u
+#define TX_BUFS 64u
+#define SOCKET_BYTES (4 << 20)
+
+struct wire {
+	struct vly_wire wire;
+	int fd;
+	bool packet; /* a packet socket */
+	uint32_t buf_bytes;
+	uint8_t *rx, *tx;
+	uint32_t lent, taken;
+};
+
+static struct wire *wire_of(struct vly_wire *wire)
+{
+	return vly_container_of(wire, struct wire, wire);
+}
+
+/* What the kernel says about the checksums of a frame from a packet socket. */
+static uint16_t aux_flags(struct msghdr *message)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		struct tpacket_auxdata aux;
+
+		if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA)
+			continue;
+		memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+		return aux.tp_status & (TP_STATUS_CSUMNOTREADY | TP_STATUS_CSUM_VALID)
+			       ? VLY_FRAME_CHECKED
+			       : 0;
+	}
+	return 0;
+}
+
+/* Length of the next frame, and its flags; -1: none, or one that does not fit. */
+static ssize_t read_frame(struct wire *w, uint8_t *data, uint16_t *flags)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+	} control;
+	struct iovec piece = {.iov_base = data, .iov_len = w->buf_bytes};
+	struct msghdr message = {.msg_iov = &piece,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+
+	*flags = 0;
+	if (!w->packet)
+		return read(w->fd, data, w->buf_bytes);
+	ssize_t got = recvmsg(w->fd, &message, MSG_TRUNC);
+
+	if (got > 0)
+		*flags = aux_flags(&message);
+	return got;
+}
+
+static uint32_t device_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
+				uint32_t max)
+{
+	struct wire *w = wire_of(wire);
+	uint32_t count = 0;
+
+	(void)now_ns;
+	while (count < max && w->lent < RX_BUFS) {
+		uint8_t *data = w->rx + (size_t)w->lent * w->buf_bytes;
+		uint16_t flags;
+		ssize_t got = read_frame(w, data, &flags);
+
+		if (got < 0) {
+			if (errno == EINTR)
+				continue;
+			/* An interface that is down, or was taken away. */
+			wire->link_up = errno == EAGAIN ? wire->link_up : false;
+			break;
+		}
+		wire->link_up = true;
+		if (got > (ssize_t)(wire->mtu + VLY_ETH_BYTES)) {
+			wire->rx_dropped++;
+			continue;
+		}
+		frames[count++] =
+			(struct vly_frame){.data = data, .len = (uint32_t)got, .flags = flags};
+		w->lent++;
+	}
+	return count;
+}
+
+static void device_rx_done(struct vly_wire *wire, uint64_t now_ns)
+{
+	(void)now_ns;
+	wire_of(wire)->lent = 0;
+}
+
+static uint32_t device_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
+			       uint32_t max)
+{
+	struct wire *w = wire_of(wire);
+
+	(void)now_ns;
+	w->taken = VLY_MIN(max, TX_BUFS);
+	for (uint32_t i = 0; i < w->taken; i++)
+		frames[i] = (struct vly_frame){.data = w->tx + (size_t)i * w->buf_bytes,
+					       .len = wire->mtu + VLY_ETH_BYTES};
+	return w->taken;
+}
+
+static void device_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
+			   uint32_t count)
+{
+	struct wire *w = wire_of(wire);
+
+	(void)now_ns;
+	assert(count <= w->taken);
+	for (uint32_t i = 0; i < count; i++) {
+		ssize_t sent;
+
+		do
+			sent = write(w->fd, frames[i].data, frames[i].len);
+		while (sent < 0 && errno == EINTR);
+		if (sent < 0) {
+			wire->tx_dropped++;
+			wire->link_up = errno == EAGAIN || errno == ENOBUFS;
+		}
+	}
+	w->taken = 0;
+}
+
+static bool device_has_work(struct vly_wire *wire, uint64_t now_ns)
+{
+	struct pollfd poller = {.fd = wire_of(wire)->fd, .events = POLLIN};
+
+	(void)now_ns;
+	return poll(&poller, 1, 0) == 1 && poller.revents & POLLIN;
+}
+
+static int device_fd(struct vly_wire *wire)
+{
+	return wire_of(wire)->fd;
+}
+
+/* The descriptor is level-triggered, and a send never waits. */
+static bool device_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
+{
+	return !tx_wanted && !device_has_work(wire, now_ns);
+}
+
+static void device_disarm(struct vly_wire *wire)
+{
+	(void)wire;
+}
+
+static const char *const keys[] = {"dev", "mtu", NULL};
+
+static int parse(const struct vly_nic_spec *spec, struct vly_wire_options *options,
+		 const char **dev, char *why, size_t why_bytes)
+{
+	*dev = vly_spec_get(spec, "dev");
+	if (!*dev || !**dev || strlen(*dev) >= IFNAMSIZ) {
+		snprintf(why, why_bytes, "dev=NAME of an interface is expected");
+		return -EINVAL;
+	}
+	return vly_wire_options_parse(options, spec, why, why_bytes);
+}
+
+static int open_tap(const char *dev, unsigned queues)
+{
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (queues > 1)
+		request.ifr_flags |= IFF_MULTI_QUEUE;
+	memcpy(request.ifr_name, dev, strlen(dev) + 1);
+	if (ioctl(fd, TUNSETIFF, &request) == 0)
+		return fd;
+	int error = -errno;
+
+	close(fd);
+	return error;
+}
+
+static int setup_packet(int fd, const char *dev)
+{
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+	int one = 1, bytes = SOCKET_BYTES;
+
+	address.sll_ifindex = (int)if_nametoindex(dev);
+	if (!address.sll_ifindex ||
+	    setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &one, sizeof(one)) != 0 ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+		return -errno;
+	/* Each may be refused: then we see our own frames and drop them, or lose bursts. */
+	(void)setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	return 0;
+}
+
+static int open_packet(const char *dev, uint8_t mac[6])
+{
+	struct ifreq request = {0};
+	/* protocol 0: nothing comes before bind() has named the interface */
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	memcpy(request.ifr_name, dev, strlen(dev) + 1);
+	int error = setup_packet(fd, dev);
+
+	if (!error && ioctl(fd, SIOCGIFHWADDR, &request) != 0)
+		error = -errno;
+	if (error) {
+		close(fd);
+		return error;
+	}
+	memcpy(mac, request.ifr_hwaddr.sa_data, 6);
+	return fd;
+}
+
+static int tap_check(const struct vly_nic_spec *spec, const struct vly_wire_ops *const *stack,
+		     char *why, size_t why_bytes)
+{
+	struct vly_wire_options options;
+	const char *dev;
+	int error = parse(spec, &options, &dev, why, why_bytes);
+
+	(void)stack;
+	if (error)
+		return error;
+	if (access("/dev/net/tun", R_OK | W_OK) != 0) {
+		error = -errno;
+		snprintf(why, why_bytes, "/dev/net/tun: %s", strerror(-error));
+	}
+	return error;
+}
+
+static int packet_check(const struct vly_nic_spec *spec, const struct vly_wire_ops *const *stack,
+			char *why, size_t why_bytes)
+{
+	struct vly_wire_options options;
+	const char *dev;
+	uint8_t mac[6];
+	int error = parse(spec, &options, &dev, why, why_bytes);
+
+	(void)stack;
+	if (error)
+		return error;
+	int fd = open_packet(dev, mac);
+
+	if (fd < 0) {
+		snprintf(why, why_bytes, "dev=%s: %s", dev, strerror(-fd));
+		return fd;
+	}
+	close(fd);
+	return 0;
+}
+
+static uint32_t buf_bytes_for(uint32_t mtu)
+{
+	/* One byte more than fits: a longer frame is seen to be one. */
+	return VLY_ALIGN_UP(mtu + VLY_ETH_BYTES + 1, (uint32_t)VLY_CACHE_LINE);
+}
+
+static size_t device_region_bytes(const struct vly_config *config, const struct vly_nic_spec *spec,
+				  const struct vly_wire_ops *const *stack)
+{
+	struct vly_wire_options options;
+
+	(void)config;
+	(void)stack;
+	(void)vly_wire_options_parse(&options, spec, NULL, 0);
+	return vly_wire_take_bytes(sizeof(struct wire)) +
+	       vly_wire_take_bytes((size_t)RX_BUFS * buf_bytes_for(options.mtu)) +
+	       vly_wire_take_bytes((size_t)TX_BUFS * buf_bytes_for(options.mtu));
+}
+
+static void device_close(struct vly_wire *wire)
+{
+	close(wire_of(wire)->fd);
+}
+
+static int device_open(const struct vly_wire_setup *setup, struct vly_wire **wire, bool packet)
+{
+	struct vly_wire_options options;
+	char why[160] = "";
+	const char *dev;
+	uint8_t mac[6] = {2, 0x54, 0, 0, 0, (uint8_t)(1 + 2 * setup->queue)};
+	int error = parse(setup->spec, &options, &dev, why, sizeof(why));
+	int fd = error;
+
+	if (!error)
+		fd = packet ? open_packet(dev, mac) : open_tap(dev, setup->queues);
+	if (fd < 0) {
+		vly_log(VLY_LOG_ERROR, "wire %s: %s", packet ? "packet" : "tap",
+			why[0] ? why : strerror(-fd));
+		return fd;
+	}
+	uint32_t buf_bytes = buf_bytes_for(options.mtu);
+	struct wire *w = vly_wire_take(setup->region, sizeof(*w));
+	uint8_t *rx = vly_wire_take(setup->region, (size_t)RX_BUFS * buf_bytes);
+	uint8_t *tx = vly_wire_take(setup->region, (size_t)TX_BUFS * buf_bytes);
+
+	if (!w || !rx || !tx) {
+		close(fd);
+		return -ENOMEM;
+	}
+	*w = (struct wire){
+		.wire = {.ops = packet ? &vly_wire_packet : &vly_wire_tap,
+			 .mtu = options.mtu,
+			 .queue = setup->queue,
+			 .queues = setup->queues,
+			 .link_up = true},
+		.fd = fd,
+		.packet = packet,
+		.buf_bytes = buf_bytes,
+		.rx = rx,
+		.tx = tx,
+	};
+	memcpy(w->wire.mac, mac, sizeof(mac));
+	*wire = &w->wire;
+	return 0;
+}
+
+static int tap_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
+{
+	return device_open(setup, wire, false);
+}
+
+static int packet_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
+{
+	return device_open(setup, wire, true);
+}
+
+#define DEVICE_OPS                                                                                 \
+	.keys = keys, .region_bytes = device_region_bytes, .close = device_close,                  \
+	.rx_burst = device_rx_burst, .rx_done = device_rx_done, .tx_take = device_tx_take,         \
+	.tx_send = device_tx_send, .has_work = device_has_work, .fd = device_fd,                   \
+	.arm = device_arm, .disarm = device_disarm
+
+const struct vly_wire_ops vly_wire_tap = {
+	.name = "tap", .check = tap_check, .open = tap_open, DEVICE_OPS};
+
+const struct vly_wire_ops vly_wire_packet = {
+	.name = "packet", .check = packet_check, .open = packet_open, DEVICE_OPS};

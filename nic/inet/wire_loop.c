@@ -1,0 +1,548 @@
+/* wire_loop.c - a wire in shared memory between two engines, of one process or of two */
+#include "nic/inet/wire_loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "nic/inet/eth.h"
+#include "nic/inet/loop_map.h"
+#include "nic/inet/wire_options.h"
+
+/* A busy core with nothing to do looks so often whether the other side still lives. */
+#define LOOK_NS 100000000u
+
+struct peer {
+	struct vly_loop_seat *seat;
+	uint32_t life; /* of the opening whose process is watched */
+	int bell;      /* its eventfd */
+	int pidfd;     /* -1: not watched */
+};
+
+/* One direction of one pair of queues; the copies of our own index are what counts. */
+struct end {
+	struct vly_loop_ring *ring;
+	uint8_t *slots;
+	uint32_t own;  /* sender: tail; receiver: head */
+	uint32_t seen; /* the other's index when it was last read */
+};
+
+struct wire {
+	struct vly_wire wire;
+	struct vly_loop_map map;
+	uint32_t mask, stride;
+	struct end rx, tx;
+	uint32_t lent;  /* received frames that the nic has */
+	uint32_t taken; /* empty frames that the nic has */
+	bool lost;      /* those are the spare frame: the link is down */
+	bool broken;    /* the other side wrote what cannot be; until it opens again */
+	bool offload;
+	struct vly_loop_seat *seat;
+	struct peer peer;
+	uint64_t look_ns;
+	int bell;       /* our eventfd */
+	int fd;         /* an epoll of that and the other's process */
+	uint8_t *spare; /* lent while the link is down: what is built there is lost */
+};
+
+static struct wire *wire_of(struct vly_wire *wire)
+{
+	return vly_container_of(wire, struct wire, wire);
+}
+
+static inline uint8_t *slot_at(const struct wire *w, const struct end *end, uint32_t index)
+{
+	return end->slots + (size_t)(index & w->mask) * w->stride;
+}
+
+/* --- the other side's life --- */
+
+static void wake(struct wire *w)
+{
+	uint64_t one = 1;
+
+	if (atomic_exchange_explicit(&w->peer.seat->sleeping, 0, memory_order_seq_cst)) {
+		ssize_t done = write(w->peer.bell, &one, sizeof(one));
+
+		(void)done; /* a full counter is readable, too */
+	}
+}
+
+static void unwatch(struct wire *w)
+{
+	if (w->peer.pidfd >= 0)
+		close(w->peer.pidfd); /* leaves the epoll, too */
+	w->peer.pidfd = -1;
+}
+
+static void link_down(struct wire *w)
+{
+	w->wire.link_up = false;
+	unwatch(w);
+}
+
+/* A new process of the other side, or the same opened again. */
+static void meet(struct wire *w, uint32_t life)
+{
+	pid_t pid = (pid_t)atomic_load_explicit(&w->peer.seat->pid, memory_order_acquire);
+
+	unwatch(w);
+	w->peer.life = life;
+	if (w->broken && !w->lent) {
+		/* It begins where its index stands, wherever that is. */
+		w->rx.own = atomic_load_explicit(&w->rx.ring->tail, memory_order_acquire);
+		w->rx.seen = w->rx.own;
+		atomic_store_explicit(&w->rx.ring->head, w->rx.own, memory_order_release);
+		w->broken = false;
+	}
+	w->wire.link_up = true;
+	if (pid <= 0 || pid == getpid())
+		return; /* of this process: it closes, or dies with us */
+	w->peer.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (w->peer.pidfd < 0) {
+		if (errno == ESRCH)
+			link_down(w);
+		return;
+	}
+	struct epoll_event event = {.events = EPOLLIN};
+
+	(void)epoll_ctl(w->fd, EPOLL_CTL_ADD, w->peer.pidfd, &event);
+}
+
+/* Whether the other side is as we know it. Makes system calls only when something has changed, or to ask. */
+static void look(struct wire *w, bool ask)
+{
+	uint32_t state = atomic_load_explicit(&w->peer.seat->state, memory_order_acquire);
+	uint32_t life = atomic_load_explicit(&w->peer.seat->life, memory_order_acquire);
+
+	if (state == VLY_LOOP_OPEN && life != w->peer.life)
+		meet(w, life);
+	else if (state == VLY_LOOP_CLOSED && w->wire.link_up)
+		link_down(w);
+	if (ask && w->peer.pidfd >= 0) {
+		struct pollfd poller = {.fd = w->peer.pidfd, .events = POLLIN};
+
+		if (poll(&poller, 1, 0) == 1)
+			link_down(w);
+	}
+}
+
+static void broken(struct wire *w)
+{
+	w->broken = true;
+	w->wire.rx_dropped++;
+	link_down(w);
+}
+
+/* --- receiving --- */
+
+/* Filled slots behind those lent. */
+static uint32_t filled(struct wire *w, uint32_t want, memory_order order)
+{
+	struct end *rx = &w->rx;
+	uint32_t known = rx->seen - rx->own - w->lent;
+
+	if (known >= want || vly_unlikely(w->broken))
+		return known;
+	/* pairs with the store in loop_tx_send() */
+	uint32_t tail = atomic_load_explicit(&rx->ring->tail, order);
+
+	if (vly_unlikely(tail - rx->own > w->map.head.slots || tail - rx->own < w->lent + known)) {
+		broken(w);
+		return known;
+	}
+	rx->seen = tail;
+	return tail - rx->own - w->lent;
+}
+
+static void idle(struct wire *w, uint64_t now_ns)
+{
+	if (now_ns < w->look_ns)
+		return;
+	w->look_ns = now_ns + LOOK_NS;
+	look(w, true);
+}
+
+static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
+			      uint32_t max)
+{
+	struct wire *w = wire_of(wire);
+	uint32_t count = filled(w, max, memory_order_acquire), made = 0;
+
+	if (!count) {
+		idle(w, now_ns);
+		return 0;
+	}
+	count = VLY_MIN(count, max);
+	uint32_t first = w->rx.own + w->lent;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *slot = slot_at(w, &w->rx, first + i);
+
+		vly_prefetch(slot);
+		vly_prefetch(slot + VLY_CACHE_LINE);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *slot = slot_at(w, &w->rx, first + i);
+		uint16_t word;
+
+		memcpy(&word, slot, sizeof(word));
+		uint32_t len = word & VLY_LOOP_LEN_MASK;
+
+		if (vly_unlikely(len < VLY_ETH_BYTES || len > w->map.head.mtu + VLY_ETH_BYTES)) {
+			wire->rx_dropped++;
+			continue;
+		}
+		frames[made++] = (struct vly_frame){
+			.data = slot + VLY_LOOP_FRAME_AT,
+			.len = len,
+			.flags = word & VLY_LOOP_COMPLETE && w->offload ? VLY_FRAME_CHECKED : 0,
+		};
+	}
+	w->lent += count;
+	return made;
+}
+
+static void loop_rx_done(struct vly_wire *wire, uint64_t now_ns)
+{
+	struct wire *w = wire_of(wire);
+	struct end *rx = &w->rx;
+
+	(void)now_ns;
+	if (!w->lent)
+		return;
+	rx->own += w->lent;
+	w->lent = 0;
+	/*
+	 * Head, then the flag; a sender about to sleep does flag, then head: one sees the other's.
+	 * Pairs with room() and loop_arm().
+	 */
+	atomic_store_explicit(&rx->ring->head, rx->own, memory_order_seq_cst);
+	if (vly_unlikely(atomic_load_explicit(&rx->ring->blocked, memory_order_seq_cst))) {
+		atomic_store_explicit(&rx->ring->blocked, 0, memory_order_relaxed);
+		wake(w);
+	}
+}
+
+/* --- sending --- */
+
+static uint32_t room(struct wire *w, uint32_t want, memory_order order)
+{
+	struct end *tx = &w->tx;
+	uint32_t slots = w->map.head.slots;
+	uint32_t free_slots = slots - (tx->own - tx->seen);
+
+	if (free_slots >= want)
+		return free_slots;
+	/* pairs with the store in loop_rx_done(): the receiver is done with these slots */
+	uint32_t head = atomic_load_explicit(&tx->ring->head, order);
+
+	if (vly_unlikely(tx->own - head > slots || tx->own - head > tx->own - tx->seen)) {
+		if (!w->broken)
+			broken(w);
+		return free_slots;
+	}
+	tx->seen = head;
+	return slots - (tx->own - head);
+}
+
+static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
+			     uint32_t max)
+{
+	struct wire *w = wire_of(wire);
+	uint32_t len = wire->mtu + VLY_ETH_BYTES;
+
+	(void)now_ns;
+	w->lost = !wire->link_up;
+	if (vly_unlikely(w->lost)) {
+		look(w, false);
+		w->lost = !wire->link_up;
+	}
+	if (vly_unlikely(w->lost)) {
+		for (uint32_t i = 0; i < max; i++)
+			frames[i] = (struct vly_frame){.data = w->spare, .len = len};
+		return w->taken = max;
+	}
+	uint32_t count = VLY_MIN(max, room(w, max, memory_order_acquire));
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *slot = slot_at(w, &w->tx, w->tx.own + i);
+
+		vly_prefetch_write(slot);
+		vly_prefetch_write(slot + VLY_CACHE_LINE);
+		frames[i] = (struct vly_frame){.data = slot + VLY_LOOP_FRAME_AT, .len = len};
+	}
+	return w->taken = count;
+}
+
+static void loop_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
+			 uint32_t count)
+{
+	struct wire *w = wire_of(wire);
+	struct end *tx = &w->tx;
+
+	(void)now_ns;
+	assert(count <= w->taken);
+	w->taken = 0;
+	if (vly_unlikely(w->lost)) {
+		wire->tx_dropped += count;
+		return;
+	}
+	if (!count)
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *slot = slot_at(w, tx, tx->own + i);
+		uint16_t word = (uint16_t)frames[i].len;
+
+		assert(frames[i].data == slot + VLY_LOOP_FRAME_AT);
+		assert(frames[i].len <= wire->mtu + VLY_ETH_BYTES);
+		if (frames[i].flags & VLY_FRAME_COMPLETE)
+			word |= VLY_LOOP_COMPLETE;
+		memcpy(slot, &word, sizeof(word));
+	}
+	tx->own += count;
+	/*
+	 * The index, then `sleeping`; a receiver about to sleep does `sleeping`, then the index. Pairs
+	 * with filled() and loop_arm().
+	 */
+	atomic_store_explicit(&tx->ring->tail, tx->own, memory_order_seq_cst);
+	if (vly_unlikely(atomic_load_explicit(&w->peer.seat->sleeping, memory_order_seq_cst)))
+		wake(w);
+}
+
+/* --- sleeping --- */
+
+static bool loop_has_work(struct vly_wire *wire, uint64_t now_ns)
+{
+	(void)now_ns;
+	return filled(wire_of(wire), 1, memory_order_acquire) > 0;
+}
+
+static int loop_fd(struct vly_wire *wire)
+{
+	return wire_of(wire)->fd;
+}
+
+static void loop_disarm(struct vly_wire *wire)
+{
+	struct wire *w = wire_of(wire);
+	uint64_t count;
+
+	atomic_store_explicit(&w->tx.ring->blocked, 0, memory_order_relaxed);
+	/* Taken back by whoever rang: only then is there something to read. */
+	if (atomic_exchange_explicit(&w->seat->sleeping, 0, memory_order_seq_cst) == 0) {
+		ssize_t done = read(w->bell, &count, sizeof(count));
+
+		(void)done;
+	}
+	look(w, true);
+}
+
+static bool loop_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
+{
+	struct wire *w = wire_of(wire);
+	uint32_t state, life;
+
+	(void)now_ns;
+	look(w, false);
+	atomic_store_explicit(&w->seat->sleeping, 1, memory_order_seq_cst);
+	if (tx_wanted && wire->link_up)
+		atomic_store_explicit(&w->tx.ring->blocked, 1, memory_order_seq_cst);
+	state = atomic_load_explicit(&w->peer.seat->state, memory_order_seq_cst);
+	life = atomic_load_explicit(&w->peer.seat->life, memory_order_seq_cst);
+	if (filled(w, UINT32_MAX, memory_order_seq_cst) == 0 &&
+	    !(tx_wanted && (!wire->link_up || room(w, UINT32_MAX, memory_order_seq_cst))) &&
+	    !(state == VLY_LOOP_OPEN && life != w->peer.life) &&
+	    !(state == VLY_LOOP_CLOSED && wire->link_up))
+		return true;
+	loop_disarm(wire);
+	return false;
+}
+
+/* --- opening and closing --- */
+
+static const char *const keys[] = {"fd", "side", "csum", "mtu", NULL};
+
+static int parse(const struct vly_nic_spec *spec, struct vly_wire_options *options, int *fd,
+		 unsigned *side, char *why, size_t why_bytes)
+{
+	uint64_t number;
+	int error = vly_wire_options_parse(options, spec, why, why_bytes);
+
+	if (!error && (!vly_spec_get(spec, "fd") || !vly_spec_get(spec, "side"))) {
+		snprintf(why, why_bytes, "wire loop needs fd= (of vly_loop_make) and side=0 or 1");
+		error = -EINVAL;
+	}
+	if (!error)
+		error = vly_spec_number(spec, "fd", INT32_MAX, 0, &number, why, why_bytes);
+	if (error)
+		return error;
+	*fd = (int)number;
+	error = vly_spec_number(spec, "side", 1, 0, &number, why, why_bytes);
+	*side = error ? 0 : (unsigned)number;
+	return error;
+}
+
+static int loop_check(const struct vly_nic_spec *spec, const struct vly_wire_ops *const *stack,
+		      char *why, size_t why_bytes)
+{
+	struct vly_wire_options options;
+	struct vly_loop_map map;
+	unsigned side;
+	int fd, error = parse(spec, &options, &fd, &side, why, why_bytes);
+
+	(void)stack;
+	if (error)
+		return error;
+	error = vly_loop_map_open(&map, fd);
+	if (error) {
+		snprintf(why, why_bytes, "fd=%d is no loop: %s", fd, strerror(-error));
+		return error;
+	}
+	if (vly_spec_get(spec, "mtu") && options.mtu > map.head.mtu) {
+		snprintf(why, why_bytes, "mtu=%u: this loop was made for %u", options.mtu,
+			 map.head.mtu);
+		error = -EINVAL;
+	}
+	vly_loop_map_close(&map);
+	return error;
+}
+
+static size_t loop_region_bytes(const struct vly_config *config, const struct vly_nic_spec *spec,
+				const struct vly_wire_ops *const *stack)
+{
+	(void)config;
+	(void)spec;
+	(void)stack;
+	return vly_wire_take_bytes(sizeof(struct wire)) +
+	       vly_wire_take_bytes(VLY_LOOP_FRAME_AT + VLY_ETH_BYTES + VLY_WIRE_MTU_MAX);
+}
+
+/* As the last that has it open left it; what was on its way to us meanwhile is lost. */
+static void take_seat(struct wire *w, unsigned side, unsigned queue)
+{
+	w->rx.ring = vly_loop_ring(&w->map, !side, 0, queue);
+	w->rx.slots = vly_loop_slots(&w->map, !side, 0, queue);
+	w->tx.ring = vly_loop_ring(&w->map, side, queue, 0);
+	w->tx.slots = vly_loop_slots(&w->map, side, queue, 0);
+	w->seat = vly_loop_seat(&w->map, side, queue);
+	w->peer.seat = vly_loop_seat(&w->map, !side, 0);
+	w->peer.bell = w->map.head.fds[!side][0];
+	w->bell = w->map.head.fds[side][queue];
+	bool again = atomic_load_explicit(&w->seat->life, memory_order_acquire) > 0;
+
+	w->tx.own = atomic_load_explicit(&w->tx.ring->tail, memory_order_acquire);
+	w->tx.seen = atomic_load_explicit(&w->tx.ring->head, memory_order_acquire);
+	if (w->tx.own - w->tx.seen > w->map.head.slots)
+		w->tx.seen = w->tx.own - w->map.head.slots;
+	w->rx.own = atomic_load_explicit(again ? &w->rx.ring->tail : &w->rx.ring->head,
+					 memory_order_acquire);
+	w->rx.seen = w->rx.own;
+	atomic_store_explicit(&w->rx.ring->head, w->rx.own, memory_order_release);
+	atomic_store_explicit(&w->seat->sleeping, 0, memory_order_relaxed);
+	atomic_store_explicit(&w->seat->pid, (uint32_t)getpid(), memory_order_release);
+	atomic_fetch_add_explicit(&w->seat->life, 1, memory_order_release);
+	atomic_store_explicit(&w->seat->state, VLY_LOOP_OPEN, memory_order_seq_cst);
+}
+
+static void loop_close(struct vly_wire *wire)
+{
+	struct wire *w = wire_of(wire);
+
+	atomic_store_explicit(&w->seat->state, VLY_LOOP_CLOSED, memory_order_seq_cst);
+	wake(w);
+	unwatch(w);
+	close(w->fd);
+	close(w->bell);
+	close(w->peer.bell);
+	vly_loop_map_close(&w->map);
+}
+
+/* Our own duplicates: vly_loop_close() may come while we are open. */
+static int take_fds(struct wire *w)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	w->bell = fcntl(w->bell, F_DUPFD_CLOEXEC, 3);
+	w->peer.bell = fcntl(w->peer.bell, F_DUPFD_CLOEXEC, 3);
+	w->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->bell < 0 || w->peer.bell < 0 || w->fd < 0)
+		return -errno;
+	return epoll_ctl(w->fd, EPOLL_CTL_ADD, w->bell, &event) ? -errno : 0;
+}
+
+static int loop_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
+{
+	struct vly_wire_options options;
+	char why[160] = "";
+	unsigned side;
+	int fd, error = parse(setup->spec, &options, &fd, &side, why, sizeof(why));
+	struct wire *w = vly_wire_take(setup->region, sizeof(*w));
+	uint8_t *spare =
+		vly_wire_take(setup->region, VLY_LOOP_FRAME_AT + VLY_ETH_BYTES + VLY_WIRE_MTU_MAX);
+
+	if (!w || !spare)
+		return -ENOMEM;
+	*w = (struct wire){.spare = spare + VLY_LOOP_FRAME_AT, .fd = -1, .bell = -1};
+	w->peer.pidfd = w->peer.bell = -1;
+	if (!error)
+		error = vly_loop_map_open(&w->map, fd);
+	if (error) {
+		vly_log(VLY_LOG_ERROR, "wire loop: %s", why[0] ? why : strerror(-error));
+		return error;
+	}
+	if (setup->queue >= w->map.head.queues[side]) {
+		vly_log(VLY_LOG_ERROR, "wire loop: core %u of a side with %u queues", setup->queue,
+			w->map.head.queues[side]);
+		vly_loop_map_close(&w->map);
+		return -EINVAL;
+	}
+	w->mask = w->map.head.slots - 1;
+	w->stride = w->map.head.stride;
+	w->offload = options.offload;
+	w->wire = (struct vly_wire){
+		.ops = &vly_wire_loop,
+		.caps = options.offload ? VLY_WIRE_TX_CHECKSUM | VLY_WIRE_RX_CHECKSUM : 0,
+		.mtu = vly_spec_get(setup->spec, "mtu") ? VLY_MIN(options.mtu, w->map.head.mtu)
+							: w->map.head.mtu,
+		.queue = setup->queue,
+		.queues = setup->queues,
+		.mac = {2, 0x10, 0, 0, (uint8_t)side, 1},
+		.link_up = true, /* what is sent before the other side opens waits for it */
+	};
+	take_seat(w, side, setup->queue);
+	error = take_fds(w);
+	if (error) {
+		vly_log(VLY_LOG_ERROR, "wire loop: %s", strerror(-error));
+		loop_close(&w->wire);
+		return error;
+	}
+	look(w, false);
+	wake(w); /* a sleeping other side learns that we are here */
+	*wire = &w->wire;
+	return 0;
+}
+
+const struct vly_wire_ops vly_wire_loop = {
+	.name = "loop",
+	.keys = keys,
+	.check = loop_check,
+	.region_bytes = loop_region_bytes,
+	.open = loop_open,
+	.close = loop_close,
+	.rx_burst = loop_rx_burst,
+	.rx_done = loop_rx_done,
+	.tx_take = loop_tx_take,
+	.tx_send = loop_tx_send,
+	.has_work = loop_has_work,
+	.fd = loop_fd,
+	.arm = loop_arm,
+	.disarm = loop_disarm,
+};
