@@ -8,6 +8,7 @@
 #include "bench/cpus.h"
 #include "bench/echo_server.h"
 #include "bench/options.h"
+#include "bench/raw_wire.h"
 #include "bench/supervise.h"
 
 #define COMMAND "echo-server"
@@ -15,12 +16,15 @@
 struct arguments {
 	struct echo_server_params params;
 	struct cpus cpus;
+	bool layer2;
 	bool address_given;
 };
 
 static const struct argp_option option_table[] = {
 	{"nic", 'N', "NIC", 0, "way into the kernel (default epoll)", 0},
 	{"idle", 'i', "POLICY", 0, "sleep, adaptive or busy (default sleep)", 0},
+	{"forward", 'f', NULL, 0, "move what came on instead of copying it", 0},
+	{"layer2", 'l', NULL, 0, "bounce frames, without TCP", 0},
 	{"connections", 'c', "N", 0, "at most so many at once", 0},
 	{"cpus", 'S', "LIST", 0, "a pinned core on each; none: one that is not pinned (default)",
 	 0},
@@ -47,6 +51,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case 'N':
 		args->params.nic = arg;
+		break;
+	case 'f':
+		args->params.forward = true;
+		break;
+	case 'l':
+		args->layer2 = true;
 		break;
 	case 'i':
 		args->params.idle = idle_of(arg);
@@ -90,6 +100,11 @@ int command_echo_server(int argc, char **argv)
 	command_parse(COMMAND, &parser, argc, argv, &args);
 	args.params.cpus = args.cpus.list;
 	args.params.cpus_count = args.cpus.count;
+	if (args.layer2)
+		return raw_wire_serve(args.params.nic ? args.params.nic : "",
+				      args.params.listen.port, args.cpus.list, args.cpus.count) == 0
+			       ? EXIT_OK
+			       : EXIT_FAILED;
 	return echo_server_run(&args.params) == 0 ? EXIT_OK : EXIT_FAILED;
 }
 

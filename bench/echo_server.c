@@ -34,6 +34,7 @@ struct server {
 	struct vly_addr listen;
 	uint32_t conns_max;
 	unsigned cores_count;
+	bool forward;
 	atomic_uint ready; /* cores that listen; the last one says READY */
 };
 
@@ -42,6 +43,7 @@ struct echo {
 	struct vly_core *core;
 	struct kept **kept; /* by slot, NULL: nothing */
 	uint32_t slots;
+	bool forward;
 };
 
 static int echo_start(struct vly_core *core, void *arg, void **state)
@@ -56,6 +58,7 @@ static int echo_start(struct vly_core *core, void *arg, void **state)
 		return err;
 	echo->core = core;
 	echo->slots = server->conns_max;
+	echo->forward = server->forward;
 	echo->kept = calloc(echo->slots, sizeof(struct kept *));
 	if (!echo->kept)
 		goto fail;
@@ -121,7 +124,8 @@ static void on_data(struct echo *echo, const struct vly_event *event)
 
 	/* nothing overtakes what is kept */
 	if (__builtin_expect(!echo->kept[vly_conn_slot(event->conn)], 1))
-		err = vly_send(echo->core, event->conn, event->data, event->len);
+		err = echo->forward ? vly_send_event(echo->core, event->conn, event)
+				    : vly_send(echo->core, event->conn, event->data, event->len);
 	if (__builtin_expect(err == 0, 1))
 		return;
 	if (err == -EAGAIN)
@@ -293,7 +297,10 @@ int echo_server_run(const struct echo_server_params *params)
 	server.conns_max = config.conns_max;
 	server.cores_count = config.cores;
 
-	err = claim_port(&server.listen);
+	server.forward = params->forward;
+
+	/* A stack of our own has ports of its own. */
+	err = strncmp(config.nic, "inet", 4) == 0 ? 0 : claim_port(&server.listen);
 	if (err < 0) {
 		fprintf(stderr, "volley: could not listen on %s: %s\n",
 			vly_addr_format(&params->listen, text, sizeof(text)), strerror(-err));

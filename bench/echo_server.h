@@ -5,6 +5,7 @@
 #include "volley/addr.h"
 #include "volley/config.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct echo_server_params {
@@ -14,6 +15,7 @@ struct echo_server_params {
 	unsigned cpus_count;    /* 0: a single core that runs wherever the process may */
 	uint32_t conns_max;     /* on all cores together; 0: the config's default for each core */
 	enum vly_idle idle;
+	bool forward; /* moves what came on (vly_send_event) instead of copying it */
 };
 
 /*

@@ -409,7 +409,7 @@ static int open_engine(struct load *load)
 	config.nic = params->nic ? params->nic : "epoll";
 	config.cores = load->cores_count;
 	config.allow_overlap = true; /* the bench has looked at that already */
-	config.idle = VLY_IDLE_SLEEP;
+	config.idle = strncmp(config.nic, "inet", 4) == 0 ? VLY_IDLE_BUSY : VLY_IDLE_SLEEP;
 	config.conns_max =
 		(params->connections + load->cores_count - 1) / load->cores_count + SPARE_CONNS;
 	if (params->reconnect) /* the next is opened while the last still closes */

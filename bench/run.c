@@ -17,6 +17,7 @@
 #include "bench/run_load.h"
 #include "bench/speed.h"
 #include "volley/core.h"
+#include "volley/loop.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 #define SAMPLE_PATIENCE_NS (2 * NS_PER_S)
@@ -36,6 +37,7 @@ struct live {
 	struct loader loader;
 	struct vly_addr target;
 	bool loading; /* `loader` was started */
+	int loop;     /* of a row on one; -1 */
 	bool begin_asked, opened, end_asked, interrupt_sent;
 	uint64_t deadline_ns, sample_by_ns;
 	struct speed server_before, server_after, load_before, load_after;
@@ -72,6 +74,7 @@ static bool start_on(struct live *live, uint16_t port)
 		.connections = spec->options->connections,
 		.size_bytes = spec->options->size_bytes,
 		.python = spec->options->python,
+		.loop = live->loop,
 	};
 	struct words words = {.count = 0};
 	char why[RUN_REASON_BYTES];
@@ -90,6 +93,8 @@ static bool start_on(struct live *live, uint16_t port)
 	if (err || !await_ready(live))
 		return false;
 	live->target = (struct vly_addr){.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
+	if (spec->variant->loop && vly_addr_parse(VARIANT_LOOP_HOST ":1", &live->target) != 0)
+		return false;
 	live->target.port = live->own.port ? live->own.port : port;
 	return true;
 }
@@ -183,9 +188,18 @@ static void run_load(struct live *live)
 {
 	const struct load_options *o = live->spec->options;
 
+	const struct variant *variant = live->spec->variant;
+	const char *workload = live->spec->workload, *nic = live->spec->load_nic;
+	char loop_nic[VARIANT_NIC_BYTES];
+
+	if (variant && variant->workload)
+		workload = variant->workload;
+	if (live->loop >= 0) {
+		variant_loop_nic(variant, live->loop, true, loop_nic, sizeof(loop_nic));
+		nic = loop_nic;
+	}
 	live->loading = true;
-	if (loader_start(&live->loader, live->spec->workload, &live->target, live->spec->load_nic,
-			 o, o->seed + live->spec->run))
+	if (loader_start(&live->loader, workload, &live->target, nic, o, o->seed + live->spec->run))
 		return;
 	live->deadline_ns = vly_now_ns() + o->shape.ramp_ns + o->connect_timeout_ns + o->warmup_ns +
 			    o->duration_ns + o->stall_timeout_ns + SPARE_NS;
@@ -448,9 +462,17 @@ static void judge(struct live *live)
 void run_execute(const struct run_spec *spec, struct run_result *result)
 {
 	const struct load_options *o = spec->options;
-	struct live live = {.spec = spec, .result = result};
+	struct live live = {.spec = spec, .result = result, .loop = -1};
 
 	describe(spec, result);
+	if (spec->variant && spec->variant->loop) {
+		live.loop = vly_loop_make(NULL);
+		if (live.loop < 0) {
+			doubt_reason(result, RUN_FAILED, "no wire in memory: %s",
+				     strerror(-live.loop));
+			return;
+		}
+	}
 	live.loader.control.fd = -1;
 	live.own.control.fd = -1;
 	if (spec->variant) {
@@ -478,6 +500,8 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 		judge(&live);
 		loader_stop(&live.loader);
 	}
+	if (live.loop >= 0)
+		vly_loop_close(live.loop);
 	/* Orphans of a supervisor that was killed have come to us. */
 	(void)child_kill_all();
 }

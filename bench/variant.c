@@ -11,6 +11,7 @@
 
 #include "bench/suggest.h"
 #include "volley/config.h"
+#include "volley/loop.h"
 
 #ifndef VOLLEY_LIBEXEC_DIR
 #define VOLLEY_LIBEXEC_DIR "/usr/local/libexec/volley"
@@ -51,11 +52,32 @@ static int check_file(const struct variant *variant, const struct variant_settin
 	return -ENOENT;
 }
 
+void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,
+		      size_t text_bytes)
+{
+	/* so many addresses that 64,000 connections each find ports of their own */
+	snprintf(text, text_bytes, "inet:loop,fd=%d,side=%d,ip=%s%s%s", loop, is_load,
+		 is_load ? "10.77.1.1/16" : VARIANT_LOOP_HOST "/16", is_load ? ",ips=32" : "",
+		 variant->nic);
+}
+
 static int check_engine(const struct variant *variant, const struct variant_setting *setting,
 			char *why, size_t why_bytes)
 {
+	char nic[VARIANT_NIC_BYTES];
+
 	(void)setting;
-	return vly_nic_check(variant->nic, why, why_bytes);
+	if (!variant->loop)
+		return vly_nic_check(variant->nic, why, why_bytes);
+	int loop = vly_loop_make(NULL);
+	if (loop < 0) {
+		snprintf(why, why_bytes, "no wire in memory: %s", strerror(-loop));
+		return loop;
+	}
+	variant_loop_nic(variant, loop, false, nic, sizeof(nic));
+	int err = vly_nic_check(nic, why, why_bytes);
+	vly_loop_close(loop);
+	return err;
 }
 
 /* Runs "<python> -c <code>" quietly. Its exit code; 127 if there is no such program. */
@@ -149,20 +171,32 @@ static int check_module(const struct variant *variant, const struct variant_sett
 static int command_engine(const struct variant *variant, const struct variant_setting *setting,
 			  struct words *words, char *why, size_t why_bytes)
 {
-	char self[PATH_MAX], cpus[CPUS_TEXT_MAX];
+	char self[PATH_MAX], cpus[CPUS_TEXT_MAX], nic[VARIANT_NIC_BYTES];
+	const char *host = variant->loop ? VARIANT_LOOP_HOST : setting->host;
 
+	if (variant->loop && setting->loop <= 0) {
+		snprintf(why, why_bytes, "%s runs beside its load only: volley pingpong %s",
+			 variant->name, variant->name);
+		return -EINVAL;
+	}
+	snprintf(nic, sizeof(nic), "%s", variant->nic);
+	if (variant->loop)
+		variant_loop_nic(variant, setting->loop, false, nic, sizeof(nic));
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	self[len > 0 ? len : 0] = '\0';
 	int err = words_add(words, "%s", self);
 	err = err ? err : words_add(words, "echo-server");
-	err = err ? err : words_add(words, "--nic=%s", variant->nic);
+	err = err ? err : words_add(words, "--nic=%s", nic);
+	if (variant->forward)
+		err = err ? err : words_add(words, "--forward");
+	if (variant->workload)
+		err = err ? err : words_add(words, "--layer2");
 	err = err ? err : words_add(words, "--idle=%s", variant->idle_policy);
 	err = err ? err : words_add(words, "--connections=%u", setting->connections);
 	err = err ? err
 		  : words_add(words, "--cpus=%s", cpus_format(setting->cpus, cpus, sizeof(cpus)));
 	err = err ? err
-		  : words_add(words, strchr(setting->host, ':') ? "[%s]:%u" : "%s:%u",
-			      setting->host, setting->port);
+		  : words_add(words, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, setting->port);
 	if (err)
 		snprintf(why, why_bytes, "%s", strerror(-err));
 	return err;
@@ -276,6 +310,14 @@ static int command_exec(const struct variant *variant, const struct variant_sett
 		.counts = true, .check = check_module, .command = command_module,                  \
 	}
 
+/* This engine over its own TCP/IP: server and load on the two sides of one loop. */
+#define LOOP_ROW(row, nic_options, moves, text)                                                    \
+	{                                                                                          \
+		.name = row, .summary = text, .idle_policy = "busy", .nic = nic_options,           \
+		.fds_base = 64, .threads_max = 1, .loop = true, .forward = moves,                  \
+		.check = check_engine, .command = command_engine,                                  \
+	}
+
 static const struct variant variants[] = {
 	{
 		.name = "volley_uring",
@@ -295,6 +337,22 @@ static const struct variant variants[] = {
 		.check = check_engine,
 		.command = command_engine,
 	},
+	{
+		.name = "raw_wire",
+		.summary = "frames of the same size bounced at layer 2, no TCP: the wire's limit",
+		.idle_policy = "busy",
+		.nic = "",
+		.fds_base = 64,
+		.threads_max = 1,
+		.loop = true,
+		.workload = "raw_wire",
+		.check = check_engine,
+		.command = command_engine,
+	},
+	LOOP_ROW("volley_inet", "", false, "this engine's own TCP/IP on a wire in memory"),
+	LOOP_ROW("volley_inet_offload", ",csum=offload", false,
+		 "the same with checksums left to the wire"),
+	LOOP_ROW("volley_inet_forward", "", true, "the same with what came moved on, not copied"),
 	{
 		.name = "c_epoll",
 		.summary = "plain C: epoll, one recv and one send per message",

@@ -17,6 +17,7 @@ struct variant_setting {
 	uint32_t connections;    /* at most so many at once */
 	uint32_t size_bytes;     /* of a message; 0: not known */
 	const char *python;
+	int loop; /* of a row on one: its descriptor */
 };
 
 /* A further row is one more entry in variant.c's table. */
@@ -33,6 +34,13 @@ struct variant {
 	unsigned int threads_max; /* CPUs it can use; 0: as many as it gets */
 	bool counts;              /* ends with a TOTAL of what it has seen, see total.h */
 	bool thread_per_conn;     /* needs a thread for every connection */
+	/*
+	 * Server and load are the two ends of one wire in memory, made for each run: `nic` is what follows
+	 * "inet:loop,fd=N,side=S,ip=A" on both sides, "" or ",csum=offload".
+	 */
+	bool loop;
+	bool forward;         /* an engine row that moves what it received (vly_send_event) */
+	const char *workload; /* of its own; NULL: as asked for */
 
 	/* Whether it can run here: 0, or -errno with one line in `why` that names the way out. */
 	int (*check)(const struct variant *variant, const struct variant_setting *setting,
@@ -53,6 +61,12 @@ const struct variant *variant_find(const char *name, const char **nearest);
  * process.
  */
 void variant_from_exec(struct variant *variant, const char *name, const char *command);
+
+/* The address of a row's server on its loop, and the nic that either end opens on it. */
+#define VARIANT_LOOP_HOST "10.77.0.1"
+#define VARIANT_NIC_BYTES 160
+void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,
+		      size_t text_bytes);
 
 /*
  * Finds a file that comes with the command, in the build folder or where it was installed. 0 or
