@@ -2,6 +2,7 @@
 #include "bench/histogram.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -334,4 +335,85 @@ Test(histogram, damaged_text_is_refused_and_changes_nothing)
 	cr_assert(same_counts(&h, &fresh));
 	histogram_fini(&h);
 	histogram_fini(&fresh);
+}
+
+/*
+ * --- values of data/histogram_golden.txt, which HdrHistogram's own implementation wrote -----------
+ */
+
+#define GOLDEN_LINE_BYTES 65536
+#define GOLDEN_PERCENTILES 6
+
+struct golden {
+	char name[32];
+	uint64_t count, bits, total, min_ns, max_ns;
+	double mean_ns;
+	uint64_t percentiles[GOLDEN_PERCENTILES];
+	char encoded[GOLDEN_LINE_BYTES];
+};
+
+static bool golden_read(FILE *file, struct golden *g)
+{
+	static char line[GOLDEN_LINE_BYTES];
+
+	if (!fgets(line, sizeof(line), file))
+		return false;
+	cr_assert_eq(sscanf(line, "%31s %lu %lu %lu %lu %lu %lf %lu %lu %lu %lu %lu %lu %65535s",
+			    g->name, &g->count, &g->bits, &g->total, &g->min_ns, &g->max_ns,
+			    &g->mean_ns, &g->percentiles[0], &g->percentiles[1], &g->percentiles[2],
+			    &g->percentiles[3], &g->percentiles[4], &g->percentiles[5], g->encoded),
+		     14);
+	return true;
+}
+
+/* As fill() of data/HistogramGolden.java does. */
+static void golden_fill(struct histogram *h, const struct golden *g)
+{
+	uint64_t state = 1;
+
+	for (uint64_t i = 0; i < g->count; i++) {
+		state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		histogram_record(h,
+				 1 + (state >> 20) % (HISTOGRAM_MAX_NS >> (state >> 59) % g->bits));
+	}
+}
+
+Test(histogram, agrees_with_hdrhistogram_in_counts_percentiles_mean_and_encoding)
+{
+	static const double percents[GOLDEN_PERCENTILES] = {50, 90, 95, 99, 99.9, 99.99};
+	FILE *file = fopen(VLY_TEST_DATA "/histogram_golden.txt", "r");
+	static struct golden g;
+	int cases = 0;
+
+	cr_assert_not_null(file);
+	while (golden_read(file, &g)) {
+		struct histogram ours = made(), theirs = made(), back = made();
+		char *text = NULL;
+
+		golden_fill(&ours, &g);
+		cr_assert_eq(histogram_decode(&theirs, g.encoded), 0, "%s", g.name);
+		cr_assert(same_counts(&ours, &theirs), "%s", g.name);
+		cr_assert_eq(ours.total, g.total);
+		cr_assert_float_eq(histogram_mean_ns(&theirs), g.mean_ns, 1e-6 * g.mean_ns, "%s",
+				   g.name);
+		for (int i = 0; i < GOLDEN_PERCENTILES; i++) {
+			cr_assert_eq(histogram_percentile_ns(&theirs, percents[i]),
+				     g.percentiles[i], "%s p%g: %lu", g.name, percents[i],
+				     histogram_percentile_ns(&theirs, percents[i]));
+			/* ours knows the maximum exactly */
+			cr_assert_eq(histogram_percentile_ns(&ours, percents[i]),
+				     g.percentiles[i] < ours.max_ns ? g.percentiles[i]
+								    : ours.max_ns);
+		}
+		cr_assert_eq(histogram_encode(&ours, &text), 0);
+		cr_assert_eq(histogram_decode(&back, text), 0);
+		cr_assert(same_counts(&back, &theirs), "%s", g.name);
+		free(text);
+		histogram_fini(&ours);
+		histogram_fini(&theirs);
+		histogram_fini(&back);
+		cases++;
+	}
+	fclose(file);
+	cr_assert_eq(cases, 6);
 }
