@@ -95,7 +95,9 @@ static uint64_t index_highest(uint32_t index)
 /* Index of the count where `percent` of all values is reached; the histogram is not empty. */
 static uint32_t percentile_index(const struct histogram *histogram, double percent, uint64_t *sum)
 {
-	double rank = ceil(fmin(fmax(percent, 0.0), 100.0) / 100.0 * (double)histogram->total);
+	double share = fmin(fmax(percent, 0.0), 100.0) / 100.0;
+	/* 99.9% of 100,000 are 99,900, not the one above that rounding makes of it */
+	double rank = ceil(share * (double)histogram->total * (1.0 - 0x1p-50));
 	uint64_t wanted = rank < 1.0 ? 1 : (uint64_t)rank;
 	uint32_t last = 0;
 

@@ -337,6 +337,19 @@ Test(histogram, damaged_text_is_refused_and_changes_nothing)
 	histogram_fini(&fresh);
 }
 
+Test(histogram, a_percentile_that_is_a_whole_number_of_values_is_not_rounded_up)
+{
+	struct histogram h = made();
+
+	for (uint64_t i = 1; i <= 1000; i++)
+		for (int k = 0; k < 100; k++)
+			histogram_record(&h, i);
+	/* 99,900 values are at most 999 */
+	cr_assert_eq(histogram_percentile_ns(&h, 99.9), 999);
+	cr_assert_eq(histogram_above(&h, 99.9), 100);
+	histogram_fini(&h);
+}
+
 /*
  * --- values of data/histogram_golden.txt, which HdrHistogram's own implementation wrote -----------
  */
