@@ -19,6 +19,7 @@
 #define QUIET_NS UINT64_C(3000000000) /* draining: so long without an echo, and it never comes */
 #define DRAIN_NS                                                                                   \
 	UINT64_C(6000000000) /* draining: a server that still answers is not waited for longer */
+#define SETTLE_NS UINT64_C(1000000000) /* of plain runs, as the study does it */
 #define HANG_UP_NS UINT64_C(1000000000)
 #define CONNECTING_MAX 128u /* connections under way in the whole process */
 #define SPARE_CONNS 16u     /* slots of failed connections come back late */
@@ -338,6 +339,12 @@ static int run_phases(struct load *load)
 {
 	int err = connect_all(load);
 
+	if (err)
+		return err;
+	/* a server that accepts all before it answers any shall have the time */
+	load->heard_ns = vly_now_ns();
+	if (load->params->plain)
+		err = watch(load, load->heard_ns + SETTLE_NS);
 	if (err)
 		return err;
 	atomic_store_explicit(&load->orders.start_ns, vly_now_ns(), memory_order_relaxed);

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "bench/loader.h"
+#include "bench/npt.h"
+#include "bench/npt_server.h"
 #include "bench/options.h"
 #include "bench/preflight.h"
 #include "bench/session.h"
@@ -21,9 +23,13 @@
 #define CONNECT_PATIENCE_MS 1000
 #define HELLO_PATIENCE_NS INT64_C(2000000000)
 
+#define KEY_NPT 0x400
+
 struct arguments {
 	struct load_options load;
 	const char *target;
+	bool npt; /* the other way round: servers come to us */
+	uint16_t npt_port;
 	struct run_peer peer;
 	struct session session;
 };
@@ -35,16 +41,26 @@ static const char doc[] =
 	"Examples:\n"
 	"  volley load 192.0.2.1:7007                    a server started there by volley serve\n"
 	"  volley load [2001:db8::1]:7 -c 1000 -d 30s    any echo service\n"
-	"  volley load localhost:9000 --runs 5 --json out.jsonl\n\n"
+	"  volley load localhost:9000 --runs 5 --json out.jsonl\n"
+	"  volley load localhost:9000 --rate 20k         an open loop: how long messages take at that rate\n"
+	"  volley load --npt-server                      as load generator of the Python sockets study\n\n"
 	"Exit codes: 0 ok, 1 a run failed, 2 usage, 3 this machine refuses, 4 invalid data, 130 interrupted.";
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *args = state->input;
+	char why[256];
+	uint64_t port = NPT_PORT;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &args->load;
+		break;
+	case KEY_NPT:
+		if (arg && option_number(arg, 0, 65535, &port, why, sizeof(why)) != 0)
+			usage_error(COMMAND, "--npt-server: %s", why);
+		args->npt = true;
+		args->npt_port = (uint16_t)port;
 		break;
 	case ARGP_KEY_ARG:
 		if (args->target)
@@ -52,8 +68,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		args->target = arg;
 		break;
 	case ARGP_KEY_END:
-		if (!args->target)
+		if (!args->target && !args->npt)
 			usage_error(COMMAND, "name the server: HOST:PORT");
+		if (args->target && args->npt)
+			usage_error(COMMAND,
+				    "--npt-server takes no HOST:PORT: servers name themselves");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -62,7 +81,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_child children[] = {{&load_options_argp, 0, NULL, 0}, {0}};
-static const struct argp parser = {NULL, parse_option, "HOST:PORT", doc, children, NULL, NULL};
+static const struct argp_option option_table[] = {
+	{"npt-server", KEY_NPT, "PORT", OPTION_ARG_OPTIONAL,
+	 "serve the servers of the Python sockets study, which name load and address themselves (default port 33331)",
+	 0},
+	{0},
+};
+static const struct argp parser = {option_table, parse_option, "HOST:PORT", doc,
+				   children,     NULL,         NULL};
 
 /* "HOST:PORT" or "[HOST]:PORT" into its two parts. False: it is not that. */
 static bool split_target(const char *text, char *host, size_t host_bytes, uint16_t *port)
@@ -223,6 +249,13 @@ int command_load(int argc, char **argv)
 	load_options_init(&args->load, COMMAND);
 	command_parse(COMMAND, &parser, argc, argv, args);
 	load_options_finish(&args->load);
+	if (args->npt) {
+		int npt_code = npt_server(&args->load, args->npt_port);
+
+		free(words);
+		free(args);
+		return npt_code;
+	}
 	resolve(args->target, &args->peer.addr);
 	load_shape_spread(&args->load.shape, &args->peer.addr, args->load.connections);
 	struct session *session = &args->session;

@@ -8,9 +8,10 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 MODES = ('echo', 'bytewise', 'reset', 'close', 'halfclose', 'stuck', 'wrong', 'stale', 'excess', 'die',
-         'crash', 'children', 'noready', 'badready', 'exit', 'loud', 'total', 'total_less', 'total_other')
+         'crash', 'freeze', 'delay', 'children', 'noready', 'badready', 'exit', 'loud', 'total', 'total_less', 'total_other')
 MESSAGE = 64  # bytes of one, where they are counted
 TOTAL = [0, 0]  # messages, sum of their first 8 bytes
 TROUBLE_AFTER = 50  # messages of a connection, so that the window has begun
@@ -72,6 +73,17 @@ class Peer(asyncio.Protocol):
 
     def do_excess(self, data):
         self.transport.write(data + data)
+
+    def do_freeze(self, data):
+        # The whole server stands still for 0.4 of every second.
+        if time.monotonic() % 1 < 0.4:
+            time.sleep(0.4 - time.monotonic() % 1 if time.monotonic() % 1 < 0.4 else 0)
+        self.transport.write(data)
+
+    def do_delay(self, data):
+        # 1 of 10 messages waits for 40 ms, the others for 8.
+        delay_s = 0.04 if self.count % 10 == 0 else 0.008
+        asyncio.get_running_loop().call_later(delay_s, self.transport.write, data)
 
     def do_die(self, _data):
         print('peer: giving up', file=sys.stderr, flush=True)

@@ -1,0 +1,216 @@
+"""test_load.py - how a load comes: rates, pauses, reconnects, many connections; what it tells of the server"""
+
+import os
+import resource
+import signal
+import socket
+import unittest
+
+from volley_cli import VolleyTest, descendants, peer, processes, wait_until
+
+PRECISION = 1 / 1024  # of the histogram
+LATENCIES = ('p50', 'p90', 'p95', 'p99', 'p999', 'p9999')
+
+
+class Load(VolleyTest):
+    """A run with a result file."""
+
+    def load(self, *words, row=('c_epoll',)):
+        """The run line, header and finished command of one ok run."""
+        done = self.volley('pingpong', *row, '--warmup', '100ms', '--json', self.json, *words)
+        header, runs, _ = self.read()
+        if done.code == 4:
+            self.skipTest(f'invalid in every attempt: {runs[-1]["reasons"]}')
+        self.assertEqual(done.code, 0, done)
+        return runs[-1], header, done
+
+    def unavailable(self, *words):
+        done = self.expect(3, 'pingpong', 'c_epoll', '--json', self.json, *words)
+        _, (run,), _ = self.read()
+        self.assertEqual(run['status'], 'unavailable')
+        return run['reasons'][0], done
+
+
+class OpenLoop(Load):
+    """--rate."""
+
+    def test_a_rate_that_can_be_kept_is_kept(self):
+        run, header, done = self.load('-c', '10', '--rate', '500', '--arrivals', 'constant', '--duration', '1s')
+        self.assertEqual(run['loop'], 'open')
+        self.assertEqual(header['plan']['load']['rate_msg_per_s'], 500)
+        self.assertEqual(header['plan']['load']['arrivals'], 'constant')
+        # Its intended times do not depend on any machine: 500 in a second, give or take the edges.
+        self.assertAlmostEqual(run['scheduled'], 500, delta=1)
+        self.assertLessEqual(run['unsent'], run['scheduled'])
+        self.assertIsNotNone(run['hdr_service'])
+        self.assertIn('open loop at 500 msg/s (constant)', done.out)
+        self.assertIn('service p50', done.out)
+
+    def test_response_times_contain_service_times(self):
+        run, _, _ = self.load('-c', '10', '--rate', '2k', '--duration', '1s')
+        self.assertGreaterEqual(run['latency_ns']['mean'], run['service_ns']['mean'])
+        self.assertGreaterEqual(run['latency_ns']['p50'] * (1 + PRECISION), run['service_ns']['p50'])
+        self.assertGreaterEqual(run['latency_ns']['max'], run['service_ns']['max'])
+
+    def test_a_rate_that_no_machine_can_offer_is_told(self):
+        run, _, done = self.load('-c', '10', '--rate', '900M', '--duration', '300ms')
+        # Poisson: 270 million, within 10 standard deviations.
+        self.assertAlmostEqual(run['scheduled'], 270e6, delta=164317)
+        self.assertGreater(run['unsent'], run['scheduled'] // 2)
+        self.assertIn('the rate was not kept', done.out)
+
+    def test_depth_bounds_what_is_under_way(self):
+        run, _, _ = self.load('-c', '2', '--rate', '1M', '--depth', '4', '--duration', '300ms')
+        self.assertLessEqual(run['under_way'], 8.001)
+        self.assertGreater(run['unsent'], 0)
+
+    def test_a_closed_loop_has_no_schedule(self):
+        run, header, done = self.load('-c', '10', '--duration', '300ms')
+        self.assertEqual(run['loop'], 'closed')
+        for key in ('offered_msg_per_s', 'scheduled', 'unsent', 'send_lag_ns', 'service_ns', 'hdr_service',
+                    'connects_per_s'):
+            self.assertIsNone(run[key], key)
+        self.assertIsNone(header['plan']['load']['arrivals'])
+        self.assertNotIn('service', done.out)
+
+
+class Truth(Load):
+    """Servers of which it is known what they do."""
+
+    def test_coordinated_omission_is_seen_in_an_open_loop_and_told_in_a_closed_one(self):
+        # It stands still for 0.4 of every second.
+        row = ('--exec', peer('freeze'))
+        opened, _, _ = self.load('-c', '8', '--rate', '2k', '--depth', '64', '--duration', '2s', row=row)
+        closed, _, done = self.load('-c', '8', '--duration', '2s', row=row)
+        # A tenth of what was due then waited for 0.3 s and more.
+        self.assertGreater(opened['latency_ns']['p90'], 100e6)
+        # Of what was sent in a closed loop, 8 messages a second waited.
+        self.assertLess(closed['latency_ns']['p90'], opened['latency_ns']['p90'] / 2)
+        self.assertGreater(closed['silence_ns'], 300e6)
+        self.assertIn('coordinated omission', done.out)
+
+    def test_known_delays_come_out_never_too_short(self):
+        run, _, _ = self.load('-c', '50', '--duration', '2s', '--stall-timeout', '60s', row=('--exec', peer('delay')))
+        latency = run['latency_ns']
+        # 9 of 10 messages take 8 ms, one takes 40; the first 50 of a connection none.
+        self.assertGreaterEqual(latency['p50'], 8e6 * (1 - PRECISION))
+        self.assertLess(latency['p50'], 40e6)
+        self.assertGreaterEqual(latency['p95'], 40e6 * (1 - PRECISION))
+        known = [latency[name] for name in LATENCIES if latency[name] is not None]
+        self.assertEqual(known, sorted(known))
+
+    def test_littles_law_holds_from_one_connection_to_a_thousand(self):
+        for connections in ('1', '10', '100', '1000'):
+            run, _, _ = self.load('-c', connections, '--duration', '300ms')
+            told = any("Little's law" in line for line in run['warnings'])
+            self.assertEqual(told, abs(run['little'] - 1) > 0.05, run['little'])
+            # It is an identity: whatever the machine does, it cannot be far off.
+            self.assertGreater(run['little'], 0.5)
+            self.assertLess(run['little'], 1.2)
+
+
+class Shapes(Load):
+    """Pauses, reconnects, ramps, addresses."""
+
+    def test_thinking_bounds_the_rate(self):
+        run, header, _ = self.load('-c', '10', '--think', '20ms-40ms', '--duration', '1s')
+        self.assertEqual(header['plan']['load']['think_max_s'], 0.04)
+        # At most one message in 20 ms on each.
+        self.assertLessEqual(run['messages'], 10 * 51)
+        self.assertLess(run['under_way'], 10)
+
+    def test_connections_are_opened_again_after_so_many_messages(self):
+        run, _, done = self.load('-c', '4', '--reconnect', '10', '--duration', '500ms')
+        opened = run['connects_per_s'] * run['window_s']
+        self.assertAlmostEqual(opened, run['messages'] / 10, delta=5)
+        self.assertIn('connects/s', done.out)
+
+    def test_connections_are_opened_again_in_an_open_loop_and_at_depth(self):
+        run, _, _ = self.load('-c', '4', '--reconnect', '10', '--depth', '8', '--rate', '2k', '--duration', '500ms')
+        opened = run['connects_per_s'] * run['window_s']
+        self.assertAlmostEqual(opened, run['messages'] / 10, delta=5)
+
+    def test_every_engine_row_bears_reconnects(self):
+        for row in ('volley_epoll', 'volley_uring'):
+            done = self.volley('pingpong', row, '-c', '4', '--reconnect', '3', '--warmup', '50ms', '--duration',
+                               '300ms')
+            self.assertIn(done.code, (0, 3, 4), done)
+
+    def test_a_ramp_takes_its_time(self):
+        run, _, _ = self.load('-c', '50', '--ramp', '500ms', '--duration', '200ms')
+        self.assertGreaterEqual(run['connecting_s'], 0.45)
+
+    def test_connections_come_from_the_addresses_given(self):
+        seen = set()
+        with socket.create_server(('127.0.0.1', 0), backlog=64) as server:
+            port = server.getsockname()[1]
+            child = self.start('load', f'127.0.0.1:{port}', '-c', '6', '--source-ip', '127.0.1.5-127.0.1.7',
+                               '--duration', '100ms', '--connect-timeout', '500ms')
+            for _ in range(6):
+                connection, (address, _) = server.accept()
+                self.addCleanup(connection.close)
+                seen.add(address)
+            self.finish(child)
+        self.assertEqual(seen, {'127.0.1.5', '127.0.1.6', '127.0.1.7'})
+
+    def test_an_address_that_is_not_ours_is_a_failure_with_a_hint(self):
+        done = self.expect(1, 'pingpong', 'c_epoll', '-c', '4', '--source-ip', '192.0.2.1')
+        self.assertIn('--source-ip', done.err)
+
+    def test_more_connections_than_an_address_has_ports_come_from_several(self):
+        with open('/proc/sys/net/ipv4/ip_local_port_range', encoding='ascii') as file:
+            first, last = map(int, file.read().split())
+        wanted = last - first + 2
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < wanted + 200:
+            # Then at least: it is not the ports that refuse.
+            reason, _ = self.unavailable('-c', str(wanted))
+            self.assertIn('descriptors', reason)
+            self.skipTest('the descriptors do not allow it')
+        run, header, _ = self.load('-c', str(wanted), '--duration', '1s', '--connect-timeout', '60s')
+        self.assertEqual(header['plan']['load']['sources'], '127.0.0.1-127.0.0.2')
+        self.assertEqual(run['errors']['connections'], 0)
+
+    def test_load_nics_are_told_in_the_header(self):
+        _, header, _ = self.load('-c', '4', '--load-nic', 'epoll', '--duration', '100ms')
+        self.assertEqual(header['load_nic'], 'epoll')
+
+
+class Deaths(Load):
+    """kill -9 while an open loop runs."""
+
+    def killed(self, find, reason):
+        child = self.start('pingpong', 'c_epoll', '-c', '4', '--rate', '500', '--warmup', '50ms', '--duration', '100s',
+                           '--json', self.json)
+        pid = wait_until(lambda: next((p for p in descendants(child.pid)
+                                       if find in processes().get(p, (0, ''))[1]), None), find)
+        os.kill(pid, signal.SIGKILL)
+        pids = descendants(child.pid)
+        done = self.finish(child)
+        self.assertEqual(done.code, 1, done)
+        _, (run,), end = self.read()
+        self.assertEqual(run['status'], 'failed')
+        self.assertRegex(' '.join(run['reasons']), reason)
+        self.assertEqual(end['exit_code'], 1)
+        self.assertEqual({p for p in pids if p in processes()}, set())
+
+    def test_kill_of_the_load_process_leaves_a_valid_file_and_no_process(self):
+        self.killed('volley load --control-fd', 'load process died: .*signal 9')
+
+    def test_kill_of_the_server_leaves_a_valid_file_and_no_process(self):
+        self.killed('volley-c_epoll', 'signal 9')
+
+
+class Clocks(Load):
+    """Time as the load sees it."""
+
+    def test_the_clock_without_a_counter_measures_the_same_things(self):
+        env = {**os.environ, 'VOLLEY_CLOCK': 'gettime'}
+        done = self.expect(0, 'pingpong', 'c_epoll', '-c', '4', '--rate', '500', '--arrivals', 'constant', '--warmup',
+                           '50ms', '--duration', '500ms', '--json', self.json, env=env)
+        _, runs, _ = self.read()
+        self.assertAlmostEqual(runs[-1]['scheduled'], 250, delta=1)
+        self.assertIn('open loop', done.out)
+
+
+if __name__ == '__main__':
+    unittest.main()
