@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/control_socket.h"
 #include "bench/loader.h"
 #include "bench/npt.h"
 #include "bench/npt_server.h"
@@ -20,7 +20,6 @@
 #include "bench/session.h"
 
 #define COMMAND "load"
-#define CONNECT_PATIENCE_MS 1000
 #define HELLO_PATIENCE_NS INT64_C(2000000000)
 
 #define KEY_NPT 0x400
@@ -151,48 +150,6 @@ static void resolve(const char *text, struct vly_addr *addr)
 	freeaddrinfo(found);
 }
 
-/* A connected socket to the port above the server's, or -errno. */
-static int connect_control(const struct vly_addr *addr)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in ip4;
-		struct sockaddr_in6 ip6;
-	} name;
-	bool ip6 = addr->family == VLY_IP6;
-	int err = 0;
-	socklen_t err_bytes = sizeof(err);
-
-	memset(&name, 0, sizeof(name));
-	if (ip6) {
-		name.ip6.sin6_family = AF_INET6;
-		name.ip6.sin6_port = htons((uint16_t)(addr->port + 1));
-		name.ip6.sin6_scope_id = addr->scope_id;
-		memcpy(&name.ip6.sin6_addr, addr->ip6, 16);
-	} else {
-		name.ip4.sin_family = AF_INET;
-		name.ip4.sin_port = htons((uint16_t)(addr->port + 1));
-		memcpy(&name.ip4.sin_addr, addr->ip4, 4);
-	}
-	int fd = socket(name.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	struct pollfd ready = {.fd = fd, .events = POLLOUT};
-	if (connect(fd, &name.any, ip6 ? sizeof(name.ip6) : sizeof(name.ip4)) != 0) {
-		if (errno != EINPROGRESS)
-			err = errno;
-		else if (poll(&ready, 1, CONNECT_PATIENCE_MS) <= 0)
-			err = ETIMEDOUT;
-		else
-			(void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_bytes);
-	}
-	if (err) {
-		close(fd);
-		return -err;
-	}
-	return fd;
-}
-
 /* Asks volley serve, if there is one, who it is. Without it only the server's costs are unknown. */
 static void join_server(struct run_peer *peer)
 {
@@ -202,7 +159,7 @@ static void join_server(struct run_peer *peer)
 	snprintf(peer->variant, sizeof(peer->variant), "external");
 	snprintf(peer->idle_policy, sizeof(peer->idle_policy), "unknown");
 	peer->server.control.fd = -1;
-	int fd = peer->addr.family == VLY_UNIX ? -ENOENT : connect_control(&peer->addr);
+	int fd = peer->addr.family == VLY_UNIX ? -ENOENT : control_connect(&peer->addr);
 	if (fd < 0) {
 		fprintf(stderr,
 			"volley load: no volley serve on port %u: the server's costs stay unknown\n",

@@ -10,12 +10,10 @@
 #include "bench/load.h"
 #include "bench/sources.h"
 
-#define LOAD_NIC "epoll" /* of the load generator, by default */
-
 /* Without a rate the loop is closed: a message follows an echo. All zero: as fast as it goes. */
 struct load_shape {
 	const char *command;   /* for messages */
-	const char *nic;       /* of the load generator */
+	const char *nic;       /* of the load generator; NULL: load_shape_finish() chooses */
 	double rate_msg_per_s; /* offered by all connections together; 0: closed loop */
 	bool constant;         /* arrivals evenly spaced, else Poisson */
 	bool arrivals_given;   /* which makes sense with a rate only */
@@ -28,8 +26,11 @@ struct load_shape {
 /* A child parser for struct argp_child; its input is a struct load_shape. */
 extern const struct argp load_shape_argp;
 
-/* After parsing: usage_error() if options contradict each other. `depth` is messages in flight. */
-void load_shape_finish(const struct load_shape *shape, uint32_t depth);
+/*
+ * After parsing: chooses what was not given; usage_error() if options contradict each other. `depth`
+ * is messages in flight.
+ */
+void load_shape_finish(struct load_shape *shape, uint32_t depth);
 
 /* Ports that this machine gives to outgoing connections of one address. */
 uint32_t load_shape_ports(void);

@@ -281,15 +281,15 @@ static uint64_t duration_of(const struct load_options *options, const char *name
 	return value;
 }
 
-static void parse_cpus(const struct load_options *options, const char *name, const char *text,
-		       struct cpus *cpus, bool *unpinned)
+void option_cpus(const char *command, const char *name, const char *text, struct cpus *cpus,
+		 bool *unpinned)
 {
 	char why[256];
 
 	*unpinned = strcmp(text, "none") == 0;
 	cpus->count = 0;
 	if (!*unpinned && cpus_parse(text, cpus, why, sizeof(why)) != 0)
-		usage_error(options->command, "--%s: %s", name, why);
+		usage_error(command, "--%s: %s", name, why);
 }
 
 static enum preset preset_of(const struct load_options *options, const char *text)
@@ -335,11 +335,11 @@ static bool parse_placement(struct load_options *o, int key, const char *arg)
 {
 	switch (key) {
 	case KEY_SERVER_CPUS:
-		parse_cpus(o, "server-cpus", arg, &o->server_cpus, &o->server_unpinned);
+		option_cpus(o->command, "server-cpus", arg, &o->server_cpus, &o->server_unpinned);
 		o->server_cpus_given = true;
 		return true;
 	case KEY_LOAD_CPUS:
-		parse_cpus(o, "load-cpus", arg, &o->load_cpus, &o->load_unpinned);
+		option_cpus(o->command, "load-cpus", arg, &o->load_cpus, &o->load_unpinned);
 		o->load_cpus_given = true;
 		return true;
 	case KEY_NUMA_NODE:
@@ -443,21 +443,20 @@ void load_options_init(struct load_options *options, const char *command)
 		((uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000) % 1000000007;
 	options->numa_node = -1;
 	options->shape.command = command;
-	options->shape.nic = LOAD_NIC;
 	options->python = "/usr/bin/python3";
 }
 
-/* Each CPU given must be one that this process may use. */
-static void check_usable(const struct load_options *o, const char *name, const struct cpus *cpus)
+void option_check_cpus(const char *command, const char *name, const struct cpus *cpus,
+		       const struct cpus *allowed)
 {
 	char text[CPUS_TEXT_MAX];
 
 	for (unsigned int i = 0; i < cpus->count; i++)
-		if (!cpus_has(&o->allowed, cpus->list[i]))
+		if (!cpus_has(allowed, cpus->list[i]))
 			usage_error(
-				o->command,
+				command,
 				"--%s: CPU %d does not exist or may not be used; allowed are %s",
-				name, cpus->list[i], cpus_format(&o->allowed, text, sizeof(text)));
+				name, cpus->list[i], cpus_format(allowed, text, sizeof(text)));
 }
 
 void load_options_finish(struct load_options *o)
@@ -481,8 +480,8 @@ void load_options_finish(struct load_options *o)
 				    o->numa_node);
 	}
 	apply_preset(o);
-	check_usable(o, "server-cpus", &o->server_cpus);
-	check_usable(o, "load-cpus", &o->load_cpus);
+	option_check_cpus(o->command, "server-cpus", &o->server_cpus, &o->allowed);
+	option_check_cpus(o->command, "load-cpus", &o->load_cpus, &o->allowed);
 	struct cpus server = o->server_cpus;
 	struct cpus load = o->load_cpus;
 	cpus_split(&o->allowed, &server, &load);

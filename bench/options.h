@@ -59,6 +59,14 @@ int option_duration(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t
  */
 int option_percent(const char *text, double *value, char *why, size_t why_bytes);
 
+/* A list of CPUs, or "none": then `unpinned`. usage_error() if it is neither. */
+void option_cpus(const char *command, const char *name, const char *text, struct cpus *cpus,
+		 bool *unpinned);
+
+/* Each of `cpus` must be one that may be used; usage_error() else. */
+void option_check_cpus(const char *command, const char *name, const struct cpus *cpus,
+		       const struct cpus *allowed);
+
 /* Writes a time the way people read it ("10 s", "500 ms", "2 h 5 min"). Returns `text`. */
 char *option_duration_format(uint64_t ns, char *text, size_t size_bytes);
 

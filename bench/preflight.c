@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/sockname.h"
 #include "bench/sysfile.h"
 #include "bench/thread_limits.h"
 #include "volley/config.h"
@@ -139,29 +139,13 @@ int preflight_load(const struct load_options *options, char *why, size_t why_byt
 /* Binds the way servers do. 0 or -errno. */
 static int try_bind(const struct vly_addr *addr)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in ip4;
-		struct sockaddr_in6 ip6;
-	} name;
-	socklen_t len = sizeof(name.ip4);
+	struct sockaddr_storage name;
+	socklen_t len = sockname_of(addr, addr->port, &name);
 	int one = 1;
 
-	memset(&name, 0, sizeof(name));
-	if (addr->family == VLY_IP4) {
-		name.ip4.sin_family = AF_INET;
-		name.ip4.sin_port = htons(addr->port);
-		memcpy(&name.ip4.sin_addr, addr->ip4, 4);
-	} else if (addr->family == VLY_IP6) {
-		name.ip6.sin6_family = AF_INET6;
-		name.ip6.sin6_port = htons(addr->port);
-		name.ip6.sin6_scope_id = addr->scope_id;
-		memcpy(&name.ip6.sin6_addr, addr->ip6, 16);
-		len = sizeof(name.ip6);
-	} else {
+	if (!len)
 		return -EAFNOSUPPORT;
-	}
-	int fd = socket(name.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	/*
@@ -169,7 +153,7 @@ static int try_bind(const struct vly_addr *addr)
 	 * too.
 	 */
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	int err = bind(fd, &name.any, len) != 0 || listen(fd, 1) != 0 ? -errno : 0;
+	int err = bind(fd, (struct sockaddr *)&name, len) != 0 || listen(fd, 1) != 0 ? -errno : 0;
 	close(fd);
 	return err;
 }

@@ -3,7 +3,6 @@
 
 #include <argp.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,6 +14,7 @@
 
 #include "bench/child.h"
 #include "bench/control.h"
+#include "bench/control_socket.h"
 #include "bench/options.h"
 #include "bench/preflight.h"
 #include "bench/server.h"
@@ -106,9 +106,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case 'S':
 		s->cpus_given = true;
-		s->unpinned = strcmp(arg, "none") == 0;
-		if (!s->unpinned && cpus_parse(arg, &s->server_cpus, why, sizeof(why)) != 0)
-			usage_error(COMMAND, "--server-cpus: %s", why);
+		option_cpus(COMMAND, "server-cpus", arg, &s->server_cpus, &s->unpinned);
 		break;
 	case 'y':
 		s->python = arg;
@@ -132,7 +130,6 @@ static const struct argp parser = {option_table, parse_option, "[VARIANT] [ADDR]
 static void check_arguments(struct serving *s)
 {
 	struct cpus allowed, load = {.count = 0};
-	char text[CPUS_TEXT_MAX];
 
 	if (!s->addr_text)
 		s->addr_text = DEFAULT_ADDR;
@@ -148,12 +145,7 @@ static void check_arguments(struct serving *s)
 		usage_error(COMMAND, "%s serves IPv4 only", s->variant->name);
 	if (cpus_allowed(&allowed) != 0)
 		usage_error(COMMAND, "cannot read the CPU affinity: %s", strerror(errno));
-	for (unsigned int i = 0; i < s->server_cpus.count; i++)
-		if (!cpus_has(&allowed, s->server_cpus.list[i]))
-			usage_error(
-				COMMAND,
-				"--server-cpus: CPU %d does not exist or may not be used; allowed are %s",
-				s->server_cpus.list[i], cpus_format(&allowed, text, sizeof(text)));
+	option_check_cpus(COMMAND, "server-cpus", &s->server_cpus, &allowed);
 	if (!s->cpus_given)
 		cpus_split(&allowed, &s->server_cpus, &load);
 }
@@ -173,41 +165,6 @@ static void host_of(const struct vly_addr *addr, char *host, size_t size_bytes)
 		from[strcspn(from, "]")] = '\0';
 	}
 	snprintf(host, size_bytes, "%s", from);
-}
-
-/* Listens for control connections. A descriptor, or -errno. */
-static int open_control(const struct vly_addr *addr)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in ip4;
-		struct sockaddr_in6 ip6;
-	} name;
-	bool ip6 = addr->family == VLY_IP6;
-	int one = 1;
-
-	memset(&name, 0, sizeof(name));
-	if (ip6) {
-		name.ip6.sin6_family = AF_INET6;
-		name.ip6.sin6_port = htons((uint16_t)(addr->port + 1));
-		name.ip6.sin6_scope_id = addr->scope_id;
-		memcpy(&name.ip6.sin6_addr, addr->ip6, 16);
-	} else {
-		name.ip4.sin_family = AF_INET;
-		name.ip4.sin_port = htons((uint16_t)(addr->port + 1));
-		memcpy(&name.ip4.sin_addr, addr->ip4, 4);
-	}
-	int fd = socket(name.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, &name.any, ip6 ? sizeof(name.ip6) : sizeof(name.ip4)) != 0 ||
-	    listen(fd, 16) != 0) {
-		int err = -errno;
-		close(fd);
-		return err;
-	}
-	return fd;
 }
 
 static void relay_sample(const json_t *message, void *arg)
@@ -323,7 +280,7 @@ static int run(struct serving *s)
 		fprintf(stderr, "volley serve: %s\n", why);
 		return EXIT_FAILED;
 	}
-	s->listen_fd = open_control(&s->addr);
+	s->listen_fd = control_listen(&s->addr);
 	if (s->listen_fd < 0)
 		fprintf(stderr,
 			"volley serve: no control on port %u: %s; volley load will know no server costs\n",

@@ -490,3 +490,94 @@ Test(load, nonsense_is_refused_with_a_reason)
 		load_result_fini(&result);
 	}
 }
+
+/*
+ * --- shapes of a load ----------------------------------------------------------------------------
+ */
+
+/* A good run with what `params` says beyond the usual. */
+static void expect_shaped(struct load_params params, struct load_result *result)
+{
+	static struct server server;
+
+	server_start(&server, ECHO);
+	params.target = server.addr;
+	cr_assert_eq(load_run(&params, result), 0, "%s", result->reason);
+	cr_assert_eq(result->errors, 0);
+	cr_assert_eq(result->connected, params.connections);
+	server_stop(&server);
+}
+
+Test(load, an_open_loop_follows_its_steps_and_counts_what_it_did_not_send)
+{
+	struct load_params params = params_for(&(struct vly_addr){.family = VLY_IP4});
+	struct load_result result;
+
+	/* 50 and 100 messages; nobody can send the third step's */
+	params.warmup_ns = 0;
+	params.duration_ns = 300000000;
+	params.schedule.steps[0] = (struct schedule_step){0, 500};
+	params.schedule.steps[1] = (struct schedule_step){100000000, 1000};
+	params.schedule.steps[2] = (struct schedule_step){200000000, 100000000};
+	params.schedule.steps_count = 3;
+	expect_shaped(params, &result);
+	cr_assert_gt(result.scheduled, 1000000);
+	cr_assert_gt(result.unsent, 1000000);
+	cr_assert_eq(result.service.total, result.messages);
+	cr_assert_geq(result.latency_mean_ns, result.service_mean_ns);
+	load_result_fini(&result);
+}
+
+Test(load, several_cores_share_one_schedule)
+{
+	int cpus[2] = {first_cpu(), first_cpu()};
+	struct load_params params = params_for(&(struct vly_addr){.family = VLY_IP4});
+	struct load_result result;
+
+	params.cpus = cpus;
+	params.cpus_count = 2;
+	params.schedule.steps[0] = (struct schedule_step){0, 1000};
+	params.schedule.steps_count = 1;
+	expect_shaped(params, &result);
+	/* a comb of 1 ms over a window of 100, whichever core sends */
+	cr_assert(result.scheduled >= 99 && result.scheduled <= 101, "%lu", result.scheduled);
+	load_result_fini(&result);
+}
+
+Test(load, thinking_leaves_at_most_one_message_in_each_pause)
+{
+	struct load_params params = params_for(&(struct vly_addr){.family = VLY_IP4});
+	struct load_result result;
+
+	params.think_min_ns = params.think_max_ns = 10000000;
+	expect_shaped(params, &result);
+	cr_assert_leq(result.messages, CONNS * 11);
+	load_result_fini(&result);
+}
+
+Test(load, thinking_in_an_open_loop_or_at_depth_is_refused)
+{
+	struct load_params params = params_for(&(struct vly_addr){.family = VLY_IP4});
+	struct load_result result;
+
+	params.think_max_ns = 1;
+	params.depth = 2;
+	cr_assert_eq(load_run(&params, &result), -EINVAL);
+	load_result_fini(&result);
+	params.depth = 1;
+	params.schedule.steps[0] = (struct schedule_step){0, 1000};
+	params.schedule.steps_count = 1;
+	cr_assert_eq(load_run(&params, &result), -EINVAL);
+	load_result_fini(&result);
+}
+
+Test(load, plain_messages_are_known_by_their_letter)
+{
+	struct load_params params = params_for(&(struct vly_addr){.family = VLY_IP4});
+	struct load_result result;
+
+	params.plain = true;
+	expect_shaped(params, &result);
+	cr_assert_gt(result.messages, 0);
+	load_result_fini(&result);
+}
