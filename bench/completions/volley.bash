@@ -22,7 +22,8 @@ _volley()
 	--format) words='text markdown csv' ;;
 	--preset) words='smoke standard publish' ;;
 	--by) words='auto cpu rate' ;;
-	--nic) words='auto uring epoll' ;;
+	--nic | --load-nic) words='auto uring epoll' ;;
+	--arrivals) words='poisson constant' ;;
 	--server-cpus | --load-cpus) words=none ;;
 	esac
 	if [[ ! $words && $cur == -* ]]; then

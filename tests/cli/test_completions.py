@@ -58,6 +58,7 @@ class Completions:
         self.assertEqual(self.ask('pingpong', '--format', ''), {'text', 'markdown', 'csv'})
         self.assertEqual(self.ask('pingpong', '--preset', ''), {'smoke', 'standard', 'publish'})
         self.assertEqual(self.ask('ab', '--by', ''), {'auto', 'cpu', 'rate'})
+        self.assertEqual(self.ask('load', '--arrivals', ''), {'poisson', 'constant'})
         # As the command itself takes them.
         for option, values in (('--format', ('text', 'markdown', 'csv')),
                                ('--preset', ('smoke', 'standard', 'publish'))):
