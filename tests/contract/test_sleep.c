@@ -138,19 +138,27 @@ static unsigned send_until_refused(struct sleeper *s, vly_conn conn, uint32_t le
 	return taken;
 }
 
-Test(sleep, until_the_budget_is_free_ends)
+/* `tx_buf_bytes`: the budget in many buffers, or all of it in one. */
+static void fill_budget(uint32_t tx_buf_bytes)
 {
 	struct vly_config config;
 	struct sleeper s;
 
 	small_pools(&config);
 	config.tx_bufs = 256;
+	config.tx_buf_bytes = tx_buf_bytes;
 	sleeper_open(&s, &config, true);
 	for (unsigned round = 1; round <= ROUNDS; round++) {
 		send_until_refused(&s, s.conns[0], 1 + round * 13);
 		sleep_until(&s, VLY_DRAINED, round);
 	}
 	sleeper_close(&s);
+}
+
+Test(sleep, until_the_budget_is_free_ends)
+{
+	fill_budget(512);
+	fill_budget(4096);
 }
 
 Test(sleep, until_a_peer_that_stopped_reads_again_ends)
@@ -195,6 +203,25 @@ Test(sleep, until_the_pool_has_room_ends_for_each_that_waits)
 		for (unsigned i = 0; i < CONNS; i++)
 			send_until_refused(&s, s.conns[i], 500);
 		sleep_until(&s, VLY_DRAINED, round * CONNS);
+	}
+	sleeper_close(&s);
+}
+
+/* One buffer each for all but one connection, and no event of theirs is due: only the last one's DRAINED is. */
+Test(sleep, until_the_only_buffer_comes_home_ends)
+{
+	struct vly_config config;
+	struct sleeper s;
+
+	small_pools(&config);
+	config.tx_bufs = CONNS - 1;
+	config.tx_buf_bytes = 4096;
+	sleeper_open(&s, &config, true);
+	for (unsigned round = 1; round <= ROUNDS; round++) {
+		for (unsigned i = 0; i < CONNS - 1; i++)
+			check_eq(vly_send(s.core, s.conns[i], words, 100), 0);
+		check_eq(vly_send(s.core, s.conns[CONNS - 1], words, 100), -EAGAIN);
+		sleep_until(&s, VLY_DRAINED, round);
 	}
 	sleeper_close(&s);
 }
