@@ -68,9 +68,11 @@ int vly_close(struct vly_core *core, vly_conn handle)
 	conn->state = VLY_CLOSING;
 	conn->flags |= VLY_F_SHUT;
 	vly_env_unstarve(&core->env, conn);
-	conn->alarm.kind = VLY_ALARM_CLOSE;
-	vly_wheel_add(&core->env.wheel, &conn->alarm.node,
-		      vly_clock_after(core->config->close_timeout_ns));
+	if (conn->type != VLY_STREAM || !core->nic->ops->own_alarm) {
+		conn->alarm.kind = VLY_ALARM_CLOSE;
+		vly_wheel_add(&core->env.wheel, &conn->alarm.node,
+			      vly_clock_after(core->config->close_timeout_ns));
+	}
 	vly_core_dirty(core, conn);
 	return 0;
 }

@@ -158,7 +158,7 @@ void vly_config_plan_for(const struct vly_config *config, const struct vly_nic_o
 	add_item(plan, "held slices", config->hold_slots, layout.held_bytes);
 	add_item(plan, "mail counts", VLY_CORES_MAX + config->ports_max, 2 * sizeof(uint32_t));
 	add_item(plan, ops->name, 1, ops->region_bytes(config, spec));
-	plan->conn_bytes = ops->conn_bytes + 2 * sizeof(void *);
+	plan->conn_bytes = ops->conn_bytes + ops->conn_more_bytes + 2 * sizeof(void *);
 	plan->shared_bytes = config->cores * vly_engine_shared_bytes(config);
 	plan->total_bytes = config->cores * plan->core_bytes + plan->shared_bytes;
 }

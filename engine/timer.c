@@ -80,6 +80,10 @@ void vly_timers_fire(struct vly_core *core, uint64_t now_ns, uint32_t batch_max)
 			fire(core, vly_container_of(alarm, struct vly_timer_slot, alarm));
 			continue;
 		}
+		if (vly_unlikely(alarm->kind == VLY_ALARM_NIC_OWN)) {
+			core->nic->ops->alarm(core->nic, NULL);
+			continue;
+		}
 		struct vly_conn_head *conn = vly_container_of(alarm, struct vly_conn_head, alarm);
 
 		if (alarm->kind == VLY_ALARM_CLOSE)

@@ -47,9 +47,10 @@ enum vly_conn_flag {
 
 /* What a wheel node belongs to, known by the byte behind it. */
 enum vly_alarm_kind {
-	VLY_ALARM_CLOSE = 1, /* a connection's time to close has run out */
-	VLY_ALARM_NIC = 2,   /* the nic's own business with a record */
-	VLY_ALARM_TIMER = 3, /* an application's timer */
+	VLY_ALARM_CLOSE = 1,   /* a connection's time to close has run out */
+	VLY_ALARM_NIC = 2,     /* the nic's own business with a record */
+	VLY_ALARM_TIMER = 3,   /* an application's timer */
+	VLY_ALARM_NIC_OWN = 4, /* the nic's, of no record */
 };
 
 struct vly_alarm {

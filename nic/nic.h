@@ -21,6 +21,14 @@ struct vly_nic_ops {
 	const char *name;
 	/* of a record: struct vly_conn_head first; a multiple of the cache line */
 	size_t conn_bytes;
+	/* what region_bytes() grows by with each connection; 0 for most */
+	size_t conn_more_bytes;
+	/*
+	 * It keeps the alarms of streams to itself, and so ends by itself, with -ETIMEDOUT, what is
+	 * still VLY_CLOSING after close_timeout_ns.
+	 */
+	bool own_alarm;
+	bool by_name_only; /* "auto" passes it by */
 
 	/*
 	 * Whether this machine lets it run: 0, or -errno with the reason and the way out in `why`.
@@ -61,7 +69,7 @@ struct vly_nic_ops {
 	void (*abort)(struct vly_nic *nic, struct vly_conn_head *conn, int status);
 	/* Lets go of a listener at once; no event. The engine retires the record. */
 	void (*unlisten)(struct vly_nic *nic, struct vly_conn_head *conn);
-	/* A VLY_ALARM_NIC alarm that the nic had armed. */
+	/* A VLY_ALARM_NIC alarm that the nic had armed; NULL: a VLY_ALARM_NIC_OWN one. */
 	void (*alarm)(struct vly_nic *nic, struct vly_conn_head *conn);
 
 	/*
