@@ -27,6 +27,22 @@ static int hold_copy(struct vly_core *core, struct vly_event *event)
 	return 0;
 }
 
+/* Data that lies in the nic's own memory, until its batch is over, moves to a receive buffer. */
+static int hold_move(struct vly_core *core, struct vly_event *event)
+{
+	struct vly_rx *rx = &core->env.rx;
+	uint32_t room;
+	uint8_t *span = vly_rx_span(rx, event->len, &room);
+
+	if (!span || room < event->len)
+		return -ENOBUFS;
+	memcpy(span, event->data, event->len);
+	event->data = span;
+	event->buf = rx->current->index;
+	vly_rx_commit(rx, event->len);
+	return 0;
+}
+
 static int hold_pin(struct vly_core *core, struct vly_event *event)
 {
 	struct vly_buf *buf = vly_buf_at(&core->env.rx_pool, event->buf);
@@ -46,10 +62,14 @@ int vly_hold(struct vly_core *core, struct vly_event *event)
 	if (vly_forked())
 		return -ECHILD;
 	if ((event->kind != VLY_DATA && event->kind != VLY_DGRAM) ||
-	    event->buf >= core->env.rx_pool.slab.count)
+	    (event->buf >= core->env.rx_pool.slab.count && event->buf != VLY_NO_BUF))
 		return -EINVAL;
 	if (event->len <= core->config->hold_bytes)
 		error = hold_copy(core, event);
+	if (error && event->buf == VLY_NO_BUF && hold_move(core, event)) {
+		vly_count(&core->env.stats->holds_refused, 1);
+		return -ENOBUFS;
+	}
 	if (error)
 		error = hold_pin(core, event);
 	if (error)
