@@ -206,6 +206,29 @@ static struct need need_of_copy(struct vly_core *core, struct vly_conn_head *con
 	return (struct need){.len = len, .bufs = len > room ? bufs_for(&core->env, len - room) : 0};
 }
 
+/*
+ * The first message of a connection whose queue is empty, as most are: one buffer, and nobody waits or
+ * was promised any. Admission would say yes to it.
+ */
+static bool send_first(struct vly_core *core, struct vly_conn_head *conn, const void *data,
+		       uint32_t len)
+{
+	struct vly_env *env = &core->env;
+	const struct vly_starved *starved = &env->starved[VLY_TX_COPIES];
+
+	if (conn->tx_head || len > core->config->tx_buf_bytes || len > conn->tx_budget ||
+	    conn->flags & VLY_F_TX_BLOCKED || starved->head != VLY_NO_SLOT || starved->granted ||
+	    !env->tx_pool.slab.free_count)
+		return false;
+	struct vly_buf *buf = vly_buf_get(&env->tx_pool);
+
+	memcpy(buf->data, data, len);
+	buf->len = len;
+	conn->tx_head = conn->tx_tail = buf;
+	queued(core, conn, len);
+	return true;
+}
+
 int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t len)
 {
 	struct vly_conn_head *conn;
@@ -213,6 +236,8 @@ int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t 
 
 	if (vly_unlikely(error || !len))
 		return error;
+	if (vly_likely(send_first(core, conn, data, len)))
+		return 0;
 	struct need need = need_of_copy(core, conn, len);
 
 	error = admit(core, conn, &need);
