@@ -7,12 +7,14 @@
 
 #include "base/log.h"
 #include "nic/epoll/epoll.h"
+#include "nic/inet/inet.h"
 #include "nic/uring/uring.h"
 
 /* Best first: "auto" takes the first kernel-socket nic that the machine allows. */
 static const struct vly_nic_ops *const built[] = {
 	&vly_uring_ops,
 	&vly_epoll_ops,
+	&vly_inet_ops,
 };
 
 #define BUILT_COUNT (sizeof(built) / sizeof(built[0]))
@@ -28,6 +30,8 @@ static int resolve_auto(struct vly_nic_spec *spec, const struct vly_nic_ops **op
 	int error = -ENOTSUP;
 
 	for (unsigned i = 0; i < BUILT_COUNT; i++) {
+		if (built[i]->by_name_only)
+			continue;
 		error = vly_spec_parse(spec, built[i]->name, why, why_bytes);
 		if (!error)
 			error = built[i]->check(spec, why, why_bytes);

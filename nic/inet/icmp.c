@@ -6,6 +6,7 @@
 #include "nic/inet/checksum.h"
 #include "nic/inet/ip.h"
 #include "nic/inet/stack.h"
+#include "nic/inet/tcp.h"
 
 /* Where to build an answer of `len_bytes` to the sender of `ip`; NULL: not now. */
 static uint8_t *begin_answer(struct vly_inet *inet, const struct vly_ipv4_view *ip,

@@ -4,7 +4,7 @@
 #include "nic/inet/checksum.h"
 #include "nic/inet/icmp.h"
 #include "nic/inet/stack.h"
-#include "nic/inet/tcp_header.h"
+#include "nic/inet/tcp.h"
 #include "nic/inet/udp.h"
 #include "nic/inet/udp_header.h"
 

@@ -10,15 +10,6 @@
 
 struct vly_inet;
 
-struct vly_flow_key;
-
-/* What TCP is told: a segment, which it verifies itself, and ICMP's news of what it sent. */
-void vly_tcp_packet(struct vly_inet *inet, const struct vly_ipv4_view *ip, uint16_t frame_flags);
-void vly_tcp_frag_needed(struct vly_inet *inet, const struct vly_flow_key *key, uint32_t seq,
-			 uint32_t mtu);
-void vly_tcp_unreachable(struct vly_inet *inet, const struct vly_flow_key *key, uint32_t seq,
-			 int error);
-
 /*
  * Any frame that the TCP fast path does not take: ARP; IPv4 with validation, options skipped,
  * fragments dropped; then ICMP, UDP, or vly_tcp_packet().

@@ -59,6 +59,11 @@ struct vly_inet {
 	struct vly_tcp_core *tcp; /* tcp.h: all that only TCP knows */
 	struct vly_udp_core *udp; /* udp.h */
 	struct vly_hop_rate icmp_rate;
+	struct vly_alarm alarm;   /* vly_inet_watch() */
+	int poll_fd;              /* epoll over the wire, the wake-up, watched descriptors */
+	uint32_t watched;         /* how many of those */
+	bool embedded;            /* vly_core_fd() was called */
+	bool armed;               /* embedded: the wire is */
 	/* vly_ip_begin .. vly_ip_end */
 	struct vly_hop *begun_hop;
 	uint8_t *begun;
@@ -105,6 +110,9 @@ static inline void vly_out_done(struct vly_inet *inet)
 
 /* Hands everything built to the wire: at the end of each flush and poll. */
 void vly_out_push(struct vly_inet *inet);
+
+/* The nic's own alarm rings at `due_ns` or before: minis, neighbours. */
+void vly_inet_watch(struct vly_inet *inet, uint64_t due_ns);
 
 /* --- names in the flow table --- */
 

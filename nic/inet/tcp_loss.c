@@ -1,0 +1,276 @@
+/* tcp_loss.c - the scoreboard, loss detection by RACK, recovery: RFC 6675, 8985, 6937, 6582 */
+#include "nic/inet/cc.h"
+#include "nic/inet/tcp.h"
+
+#define DUPACKS 3
+
+static uint32_t seg_len(const struct vly_seg *seg)
+{
+	return seg->end - seg->seq;
+}
+
+void vly_tcp_mark_lost(struct vly_side *side, struct vly_seg *seg)
+{
+	if (seg->flags & (VLY_SEG_LOST | VLY_SEG_SACKED))
+		return;
+	seg->flags |= VLY_SEG_LOST;
+	side->lost += seg_len(seg);
+}
+
+/* --- what was delivered --- */
+
+/* RFC 8985, 6.2, steps 1 to 3. */
+static void rack_update(struct vly_side *side, const struct vly_seg *seg, uint32_t now,
+			struct vly_tcp_acked *acked)
+{
+	uint32_t rtt = VLY_MAX(now - seg->sent, 1u);
+
+	if (seg->flags & VLY_SEG_REXMIT) {
+		/* too soon to be the answer to the second one */
+		if (rtt < side->min_rtt)
+			return;
+	} else {
+		if (!side->min_rtt || rtt < side->min_rtt)
+			side->min_rtt = rtt;
+		acked->rtt = acked->rtt ? VLY_MIN(acked->rtt, rtt) : rtt;
+		/* sent once, and something sent after it had come before it */
+		if (side->rack_rtt && vly_seq_before(seg->end, side->rack_end))
+			side->reordered = true;
+	}
+	if (!side->rack_rtt || vly_tick_before(side->rack_sent, seg->sent) ||
+	    (side->rack_sent == seg->sent && vly_seq_before(side->rack_end, seg->end))) {
+		side->rack_sent = seg->sent;
+		side->rack_end = seg->end;
+		side->rack_rtt = rtt;
+	}
+}
+
+static void uncount(struct vly_side *side, struct vly_seg *seg, uint32_t len)
+{
+	if (seg->flags & VLY_SEG_SACKED)
+		side->sacked -= len;
+	if (seg->flags & VLY_SEG_LOST)
+		side->lost -= len;
+}
+
+void vly_tcp_scoreboard_ack(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+			    uint32_t ack, struct vly_tcp_acked *acked)
+{
+	struct vly_sides *sides = &inet->tcp->sides;
+
+	while (side->seg_head != VLY_NO_SEG) {
+		struct vly_seg *seg = vly_seg_at(sides, side->seg_head);
+
+		if (vly_seq_after(seg->end, ack)) {
+			if (vly_seq_before(seg->seq, ack)) {
+				uncount(side, seg, ack - seg->seq);
+				seg->seq = ack;
+			}
+			return;
+		}
+		if (seg->flags & VLY_SEG_SACKED)
+			acked->delivered -= seg_len(seg);
+		else
+			rack_update(side, seg, inet->now, acked);
+		uncount(side, seg, seg_len(seg));
+		vly_seg_remove(sides, side, seg);
+	}
+	/* One segment in flight, made before there was a scoreboard, has none. */
+	if (!side->rack_rtt && !(tcp->bits & VLY_TCP_B_REXMIT) && ack == tcp->snd_nxt)
+		acked->rtt = VLY_MAX(inet->now - tcp->rtx_base, 1u);
+}
+
+void vly_tcp_scoreboard_sack(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+			     const struct vly_tcp_segment *segment, struct vly_tcp_acked *acked)
+{
+	const struct vly_tcp_options *options = &segment->options;
+
+	for (unsigned i = 0; i < options->sack_count; i++) {
+		uint32_t from = options->sack[i].from, to = options->sack[i].to;
+
+		/* within what is in flight; below snd_una it is a D-SACK: the original had come, too */
+		if (!vly_seq_before(from, to) || vly_seq_after(to, tcp->snd_nxt))
+			continue;
+		if (!vly_seq_after(to, tcp->snd_una)) {
+			side->reo_mult = (uint8_t)VLY_MIN(side->reo_mult + 1, 16);
+			side->reo_persist = 16;
+			inet->stats.tcp_spurious++;
+			continue;
+		}
+		for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
+			struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
+
+			at = seg->next;
+			if (!vly_seq_before(seg->seq, to))
+				break;
+			if (seg->flags & VLY_SEG_SACKED || vly_seq_before(seg->seq, from) ||
+			    vly_seq_after(seg->end, to))
+				continue;
+			uncount(side, seg, seg_len(seg));
+			seg->flags = (uint8_t)((seg->flags & ~VLY_SEG_LOST) | VLY_SEG_SACKED);
+			side->sacked += seg_len(seg);
+			acked->delivered += seg_len(seg);
+			rack_update(side, seg, inet->now, acked);
+		}
+	}
+}
+
+/* --- what was lost --- */
+
+/* RFC 8985, 6.2, step 4. */
+static uint32_t reo_window(const struct vly_tcp *tcp, const struct vly_side *side)
+{
+	if (!side->reordered &&
+	    (side->recovery != VLY_OPEN_WINDOW || side->sacked >= DUPACKS * (uint32_t)tcp->mss))
+		return 0;
+	return VLY_MIN(side->min_rtt / 4 * side->reo_mult, tcp->srtt >> 3);
+}
+
+/* Step 5. */
+uint32_t vly_tcp_rack_detect(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side)
+{
+	uint32_t window = reo_window(tcp, side), due = 0;
+
+	if (!side->rack_rtt)
+		return 0;
+	for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
+		struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
+
+		at = seg->next;
+		if (seg->flags & (VLY_SEG_SACKED | VLY_SEG_LOST))
+			continue;
+		if (!vly_tick_before(seg->sent, side->rack_sent) &&
+		    !(seg->sent == side->rack_sent && vly_seq_before(seg->end, side->rack_end)))
+			continue;
+		uint32_t limit = seg->sent + side->rack_rtt + window;
+
+		if (!vly_tick_before(inet->now, limit))
+			vly_tcp_mark_lost(side, seg);
+		else if (!due || vly_tick_before(due, limit))
+			due = limit ? limit : 1;
+	}
+	return due;
+}
+
+/* Without SACK: the first segment, when enough duplicates or a partial ACK tell. */
+static void newreno_detect(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+			   const struct vly_tcp_acked *acked)
+{
+	struct vly_seg *first;
+
+	if (side->seg_head == VLY_NO_SEG)
+		return;
+	first = vly_seg_at(&inet->tcp->sides, side->seg_head);
+	if (acked->duplicate && side->dupacks < UINT8_MAX)
+		side->dupacks++;
+	else if (acked->bytes)
+		side->dupacks = 0;
+	if (side->recovery == VLY_OPEN_WINDOW && side->dupacks == DUPACKS)
+		vly_tcp_mark_lost(side, first);
+	else if (side->recovery != VLY_OPEN_WINDOW && acked->bytes &&
+		 vly_seq_before(tcp->snd_una, side->recover) && !(first->flags & VLY_SEG_REXMIT))
+		vly_tcp_mark_lost(side, first);
+}
+
+/* --- recovery --- */
+
+void vly_tcp_enter_recovery(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+			    enum vly_side_recovery how)
+{
+	if (side->recovery == VLY_OPEN_WINDOW) {
+		side->undo_cwnd = tcp->cwnd;
+		side->undo_ssthresh = tcp->ssthresh;
+		tcp->ssthresh = inet->tcp->conf.cc->cut(
+			tcp, side, VLY_MIN(tcp->cwnd, VLY_MAX(vly_tcp_flight(tcp), 2u * tcp->mss)),
+			inet->now);
+	}
+	side->recovery = (uint8_t)how;
+	side->recover = tcp->snd_nxt;
+	side->prr_delivered = side->prr_out = 0;
+	side->recover_flight = VLY_MAX(vly_tcp_flight(tcp), 1u);
+	side->tlp_out = false;
+	if (how == VLY_FAST_RECOVERY)
+		inet->stats.tcp_fast_retransmit++;
+	else
+		tcp->cwnd = tcp->mss;
+}
+
+/* RFC 6937, with the slow-start reduction bound: cwnd = pipe + what may be sent now. */
+static void prr(struct vly_tcp *tcp, struct vly_side *side, const struct vly_tcp_acked *acked)
+{
+	uint32_t pipe = vly_tcp_flight(tcp) - side->sacked - side->lost;
+	int64_t count;
+
+	side->prr_delivered += acked->delivered;
+	if (pipe > tcp->ssthresh) {
+		count = ((int64_t)side->prr_delivered * tcp->ssthresh + side->recover_flight - 1) /
+				side->recover_flight -
+			side->prr_out;
+	} else {
+		int64_t limit = VLY_MAX((int64_t)side->prr_delivered - side->prr_out,
+					(int64_t)acked->delivered) +
+				tcp->mss;
+
+		count = VLY_MIN((int64_t)tcp->ssthresh - pipe, limit);
+	}
+	/* the fast retransmission itself may always go */
+	if (!side->prr_out)
+		count = VLY_MAX(count, (int64_t)tcp->mss);
+	tcp->cwnd = pipe + (uint32_t)VLY_MAX(count, 0);
+}
+
+static void grow(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side, uint32_t bytes)
+{
+	uint32_t most = VLY_MAX(2 * tcp->snd_wnd, 10u * tcp->mss); /* no use for more */
+
+	if (tcp->cwnd < tcp->ssthresh)
+		tcp->cwnd += VLY_MIN(bytes, 2u * tcp->mss);
+	else
+		inet->tcp->conf.cc->acked(tcp, side, bytes, inet->now);
+	tcp->cwnd = VLY_MIN(tcp->cwnd, most);
+}
+
+static void end_recovery(struct vly_tcp *tcp, struct vly_side *side)
+{
+	if (side->recovery == VLY_FAST_RECOVERY)
+		tcp->cwnd = tcp->ssthresh;
+	side->recovery = VLY_OPEN_WINDOW;
+	side->dupacks = 0;
+	if (side->reo_persist && --side->reo_persist == 0)
+		side->reo_mult = 1;
+}
+
+/* The end of a tail-loss probe (RFC 8985, 7.4.2): the tail was lost, and the probe mended it. */
+static void tlp_check(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side)
+{
+	if (side->tlp_out && !vly_seq_before(tcp->snd_una, side->tlp_end))
+		side->tlp_out = false;
+	(void)inet;
+}
+
+void vly_tcp_recover(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+		     const struct vly_tcp_acked *acked, bool was_limited)
+{
+	uint32_t reo_due = 0;
+
+	tlp_check(inet, tcp, side);
+	if (side->recovery != VLY_OPEN_WINDOW && !vly_seq_before(tcp->snd_una, side->recover))
+		end_recovery(tcp, side);
+	if (!(tcp->bits & VLY_TCP_B_SACK))
+		newreno_detect(inet, tcp, side, acked);
+	else if (side->sacked || side->recovery != VLY_OPEN_WINDOW)
+		reo_due = vly_tcp_rack_detect(inet, tcp, side);
+	if (side->recovery == VLY_OPEN_WINDOW && side->lost)
+		vly_tcp_enter_recovery(inet, tcp, side, VLY_FAST_RECOVERY);
+	if (side->recovery == VLY_FAST_RECOVERY)
+		prr(tcp, side, acked);
+	else if (acked->bytes && (was_limited || side->recovery == VLY_RTO_RECOVERY))
+		grow(inet, tcp, side, acked->bytes);
+	if (reo_due) {
+		side->timer = VLY_SIDE_REO;
+		side->reo_due = reo_due;
+		vly_tcp_arm(inet, tcp, reo_due);
+	} else if (side->timer == VLY_SIDE_REO) {
+		side->timer = VLY_SIDE_RTO;
+	}
+}

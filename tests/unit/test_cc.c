@@ -1,0 +1,72 @@
+/* test_cc.c - congestion control by its formulas */
+#include "nic/inet/cc.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "nic/inet/tcp.h"
+#include "tests/support/leak.h"
+
+TestSuite(cc, .fini = vly_leak_gate);
+
+#define MSS 1000u
+#define TICKS_PER_SEC 976562.5
+
+Test(cc, newreno_grows_one_segment_per_window_and_halves)
+{
+	struct vly_tcp tcp = {.mss = MSS, .cwnd = 20 * MSS};
+	struct vly_side side = {0};
+
+	for (int i = 0; i < 20; i++)
+		vly_cc_newreno.acked(&tcp, &side, MSS, 0);
+	cr_assert_eq(tcp.cwnd, 21 * MSS);
+	cr_assert_eq(vly_cc_newreno.cut(&tcp, &side, 20 * MSS, 0), 10 * MSS);
+	cr_assert_eq(vly_cc_newreno.cut(&tcp, &side, 2 * MSS, 0), 2 * MSS);
+}
+
+/* RFC 9438, 4.2: W(t) = 0.4 (t - K)^3 + W_max, in segments and seconds. */
+Test(cc, cubic_follows_its_curve)
+{
+	struct vly_tcp tcp = {.mss = MSS, .cwnd = 100 * MSS, .srtt = 8 * 97656 /* 100 ms */};
+	struct vly_side side = {0};
+	uint32_t start = 1000000;
+
+	tcp.cwnd = vly_cc_cubic.cut(&tcp, &side, 100 * MSS, start);
+	cr_assert_eq(tcp.cwnd, 70 * MSS);
+	double k = cbrt(30 / 0.4);
+
+	for (double t = 0; t < 8; t += 0.1) {
+		uint32_t now = start + (uint32_t)(t * TICKS_PER_SEC);
+		uint32_t window = tcp.cwnd;
+
+		for (uint32_t acked = 0; acked < window; acked += MSS)
+			vly_cc_cubic.acked(&tcp, &side, MSS, now);
+		double curve = 0.4 * pow(t + 0.1 - k, 3) + 100;
+
+		if (t > 1)
+			cr_assert_float_eq(tcp.cwnd / (double)MSS, curve, 0.1 * curve,
+					   "at %.1f s: %.1f, not %.1f", t, tcp.cwnd / (double)MSS,
+					   curve);
+	}
+	cr_assert_gt(tcp.cwnd, 100 * MSS);
+}
+
+Test(cc, cubic_that_had_to_give_way_again_aims_lower)
+{
+	struct vly_tcp tcp = {.mss = MSS};
+	struct vly_side side = {0};
+
+	vly_cc_cubic.cut(&tcp, &side, 100 * MSS, 1);
+	cr_assert_eq(side.cc.w_max, 100 * MSS);
+	vly_cc_cubic.cut(&tcp, &side, 80 * MSS, 2);
+	cr_assert_eq(side.cc.w_max, 68 * MSS);
+}
+
+Test(cc, names_find_them)
+{
+	cr_assert_eq(vly_cc_find("cubic"), &vly_cc_cubic);
+	cr_assert_eq(vly_cc_find("newreno"), &vly_cc_newreno);
+	cr_assert_null(vly_cc_find("bbr"));
+}
