@@ -181,9 +181,15 @@ struct vly_addr addr_parsed(const char *text)
 
 struct vly_addr world_addr(struct world *w, unsigned core)
 {
+	struct vly_addr addr = addr_parsed("127.0.0.1:0");
+
 	(void)w;
-	(void)core;
-	return addr_parsed("127.0.0.1:0");
+	if (harness_nic_is("inet")) {
+		/* Over the hub each core is a host of its own: 10.0.0.1, 10.0.0.2, ... */
+		addr = addr_parsed("10.0.0.1:0");
+		addr.ip4[3] = (uint8_t)(addr.ip4[3] + core);
+	}
+	return addr;
 }
 
 vly_conn world_listen(struct world *w, unsigned core, const struct vly_listen_opts *opts,

@@ -76,6 +76,17 @@ void harness_hush(void);
 			cr_skip_test("%s is not reached by kernel sockets", harness_nic());        \
 	} while (0)
 
+/* Whether sockets shake hands before their core polls: the kernel does, a stack of our own cannot. */
+#define shakes_hands_unpolled() harness_kernel_sockets()
+
+/* Over the hub each core is a host of its own, and each engine a network of its own. */
+#define need_one_network()                                                                         \
+	do {                                                                                       \
+		if (harness_nic_is("inet"))                                                        \
+			cr_skip_test("%s: engines, or one address of many cores, do not meet",     \
+				     harness_nic());                                               \
+	} while (0)
+
 #define need_family(family)                                                                        \
 	do {                                                                                       \
 		if (!harness_family(family))                                                       \

@@ -342,6 +342,7 @@ Test(close, of_a_core_resets_what_is_still_connected_without_events)
 	struct vly_config config;
 	vly_conn conn;
 
+	need_one_network();
 	world_config(&config, 1);
 	world_open_config(&server, &config);
 	world_open_config(&client, &config);

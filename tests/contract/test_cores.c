@@ -195,11 +195,13 @@ static void spread_and_echo(unsigned cores, unsigned clients)
 
 Test(cores, four_of_them_share_a_port_and_each_echoes)
 {
+	need_one_network();
 	spread_and_echo(4, 100);
 }
 
 Test(cores, sixteen_of_them_share_a_port_and_each_echoes)
 {
+	need_one_network();
 	spread_and_echo(16, 300);
 }
 

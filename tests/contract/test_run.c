@@ -39,7 +39,7 @@ static int on_start(struct vly_core *core, void *arg, void **state)
 {
 	struct tally *tally = arg;
 	struct state *mine = &states[vly_core_index(core)];
-	struct vly_addr any = addr_parsed("127.0.0.1:0");
+	struct vly_addr any = world_addr(NULL, vly_core_index(core));
 	struct vly_event *events;
 	vly_conn listener;
 	int error = 0;
@@ -307,6 +307,7 @@ Test(run, serves_until_another_thread_stops_it_and_closes_orderly)
 	struct world client;
 	vly_conn conn[10];
 
+	need_one_network();
 	tally_init(&tally);
 	world_config(&runner.config, CORES);
 	runner_start(&runner, &tally);
@@ -333,6 +334,7 @@ Test(run, stop_does_not_wait_longer_than_its_timeout_for_a_peer)
 	struct world client;
 	vly_conn conn[3];
 
+	need_one_network();
 	tally_init(&tally);
 	world_config(&runner.config, CORES);
 	runner.config.close_timeout_ns = 3600 * SEC;
@@ -356,6 +358,7 @@ Test(run, connections_that_come_and_go_are_all_accounted_for)
 	struct world client;
 	vly_conn conn[10];
 
+	need_one_network();
 	tally_init(&tally);
 	world_config(&runner.config, CORES);
 	runner_start(&runner, &tally);

@@ -41,7 +41,7 @@ static void *take_on(void *arg)
 {
 	struct taker *taker = arg;
 	struct vly_core *core;
-	struct vly_addr any = addr_parsed("127.0.0.1:0");
+	struct vly_addr any = world_addr(NULL, SERVER);
 	vly_conn listener, udp;
 
 	if (vly_core_open(taker->engine, SERVER, &core) ||
@@ -265,7 +265,7 @@ Test(sleep, until_datagrams_have_left_ends)
 {
 	struct vly_config config;
 	struct sleeper s;
-	struct vly_addr any = addr_parsed("127.0.0.1:0");
+	struct vly_addr any = world_addr(NULL, CLIENT);
 	vly_conn udp;
 
 	small_pools(&config);

@@ -77,10 +77,11 @@ static void leave_stale(const struct vly_addr *addr)
 
 Test(stream, over_ipv4_lives_a_whole_life)
 {
-	struct vly_addr addr = addr_parsed("127.0.0.1:0");
+	struct vly_addr addr;
 	struct world w;
 
 	world_open(&w);
+	addr = world_addr(&w, SERVER);
 	whole_life(&w, &addr);
 	world_close(&w);
 }

@@ -16,7 +16,9 @@ static vly_conn open_udp(struct world *w, unsigned core, const struct vly_addr *
 {
 	vly_conn conn = 0;
 
-	check_eq(vly_udp_open(w->core[core], any, NULL, &conn), 0);
+	struct vly_addr own = any->family == VLY_IP4 ? world_addr(w, core) : *any;
+
+	check_eq(vly_udp_open(w->core[core], &own, NULL, &conn), 0);
 	cr_assert(conn != 0);
 	check_eq(vly_name(w->core[core], conn, addr, NULL), 0);
 	cr_assert(addr->port != 0);
