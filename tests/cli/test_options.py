@@ -217,7 +217,8 @@ class Lists(VolleyTest):
         done = self.expect(0, 'list')
         names = [line.split()[0] for line in done.out.splitlines()]
         self.assertEqual(sorted(names), ['asyncio_proto', 'c_epoll', 'c_poll', 'c_thread', 'uvloop_proto',
-                          'volley_epoll', 'volley_uring'])
+                                         'volley_batch', 'volley_columns', 'volley_completion',
+                                         'volley_coro', 'volley_epoll', 'volley_proto', 'volley_uring'])
         states = {line.split()[0]: line.split()[1] for line in done.out.splitlines()}
         self.assertEqual(states['c_epoll'], 'available')
         self.assertEqual(states['volley_epoll'], 'available')
@@ -226,7 +227,10 @@ class Lists(VolleyTest):
         done = self.expect(0, 'list', '--python', '/no/such/python')
         for line in done.out.splitlines():
             name, state = line.split()[:2]
-            self.assertEqual(state == 'unavailable', name.endswith('_proto'), line)
+            python = '  Python' in line
+            self.assertEqual(state == 'unavailable', python, line)
+            self.assertEqual(python, name not in ('c_epoll', 'c_poll', 'c_thread', 'volley_epoll',
+                                                  'volley_uring'))
             if state == 'unavailable':
                 self.assertIn('no Python at /no/such/python; apt install python3', line)
 
