@@ -123,6 +123,10 @@ static int charge(struct thread_link *t, vly_conn conn, uint32_t len)
 
 	if (!shadow || shadow->handle != conn)
 		return -ENOTCONN;
+	if (len > budget)
+		return -EMSGSIZE;
+	if (shadow->starved) /* nobody overtakes who was refused */
+		return -EAGAIN;
 	if (shadow->inflight && len > budget - Py_MIN(budget, shadow->inflight)) {
 		shadow->starved = true;
 		if (!shadow->unfenced)

@@ -148,6 +148,7 @@ static void run_call(struct thread_link *t, struct call *call)
 static void obey(struct thread_link *t, const struct command *command, const void *bytes)
 {
 	struct link *inner = t->inner;
+	int error;
 
 	switch (command->kind) {
 	case COMMAND_CALL:
@@ -164,9 +165,12 @@ static void obey(struct thread_link *t, const struct command *command, const voi
 		inner->ops->resume(inner, command->conn);
 		return;
 	default:
-		if (!backlog_of(t, command->conn)->first && carry_out(t, command, bytes) != -EAGAIN)
-			return;
-		if (backlog_add(t, command, bytes)) { /* better a reset than a gap */
+		error = backlog_of(t, command->conn)->first ? -EAGAIN
+							    : carry_out(t, command, bytes);
+		if (error == -EAGAIN)
+			error = backlog_add(t, command, bytes);
+		if (error && error != -ENOTCONN &&
+		    error != -EPIPE) { /* better a reset than a gap */
 			backlog_drop(t, command->conn);
 			inner->ops->abort(inner, command->conn);
 		}
@@ -336,21 +340,32 @@ static void chunk_add_news(struct thread_link *t, struct chunk *chunk)
 	}
 }
 
-static void hand_over(struct thread_link *t, struct chunk *chunk)
+void thread_chunk_put(struct thread_link *t, struct chunk *chunk)
 {
-	uint64_t one = 1;
-	bool ring;
-
-	pthread_mutex_lock(&t->mutex);
-	chunk->next = NULL;
-	if (chunk->count) {
-		*t->full_end = chunk;
-		t->full_end = &chunk->next;
+	if (t->chunks_count > thread_chunks_max(t)) { /* one too many, of overload="drop" */
+		t->chunks_count--;
+		free(chunk->data);
+		free(chunk);
 	} else {
 		chunk->next = t->free_chunks;
 		t->free_chunks = chunk;
 	}
-	ring = chunk->count && t->consumer_sleeps;
+}
+
+static void hand_over(struct thread_link *t, struct chunk *chunk)
+{
+	uint64_t one = 1;
+	bool ring, full = chunk->count > 0;
+
+	pthread_mutex_lock(&t->mutex);
+	chunk->next = NULL;
+	if (full) {
+		*t->full_end = chunk;
+		t->full_end = &chunk->next;
+	} else {
+		thread_chunk_put(t, chunk);
+	}
+	ring = full && t->consumer_sleeps;
 	t->consumer_sleeps = t->consumer_sleeps && !ring;
 	pthread_mutex_unlock(&t->mutex);
 	if (ring && write(t->bell, &one, sizeof(one)) < 0)
@@ -411,6 +426,20 @@ static void pin(int cpu)
 		return; /* slower, not wrong */
 }
 
+/* A consumer that sleeps has to learn it; until it closes, it may still wake the core. */
+static void fail(struct thread_link *t)
+{
+	uint64_t one = 1;
+	ssize_t rung = write(t->bell, &one, sizeof(one));
+
+	(void)rung; /* full: it is awake */
+	pthread_mutex_lock(&t->mutex);
+	pthread_cond_broadcast(&t->cond);
+	while (!t->over)
+		pthread_cond_wait(&t->cond, &t->mutex);
+	pthread_mutex_unlock(&t->mutex);
+}
+
 void *thread_core_main(void *arg)
 {
 	struct thread_link *t = arg;
@@ -433,12 +462,8 @@ void *thread_core_main(void *arg)
 			t->failed = error;
 		pthread_mutex_unlock(&t->mutex);
 	}
-	if (error && t->inner) { /* a consumer that sleeps has to learn it */
-		uint64_t one = 1;
-
-		if (write(t->bell, &one, sizeof(one)) < 0)
-			error = 0;
-	}
+	if (t->inner && error)
+		fail(t);
 	if (t->inner)
 		t->inner->ops->close(t->inner);
 	return NULL;

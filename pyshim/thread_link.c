@@ -89,15 +89,8 @@ static void chunk_home(struct thread_link *t)
 		return;
 	t->current = NULL;
 	pthread_mutex_lock(&t->mutex);
-	if (t->chunks_count > thread_chunks_max(t)) { /* one of overload="drop" */
-		t->chunks_count--;
-		free(chunk->data);
-		free(chunk);
-	} else {
-		chunk->next = t->free_chunks;
-		t->free_chunks = chunk;
-		pthread_cond_signal(&t->cond);
-	}
+	thread_chunk_put(t, chunk);
+	pthread_cond_signal(&t->cond);
 	pthread_mutex_unlock(&t->mutex);
 }
 
@@ -302,9 +295,8 @@ static void thread_close(struct link *link)
 	pthread_mutex_lock(&t->mutex);
 	t->over = true;
 	pthread_cond_broadcast(&t->cond);
+	t->inner->ops->wake(t->inner); /* before the other thread can learn that it is over */
 	pthread_mutex_unlock(&t->mutex);
-	atomic_store_explicit(&t->core_sleeps, false, memory_order_relaxed);
-	t->inner->ops->wake(t->inner);
 	pthread_join(t->thread, NULL);
 	thread_free(t);
 }

@@ -145,6 +145,9 @@ void *thread_core_main(void *arg);
 /* Frees what the engine's thread had. */
 void thread_core_drop(struct thread_link *t);
 
+/* A chunk comes home; the mutex is held. */
+void thread_chunk_put(struct thread_link *t, struct chunk *chunk);
+
 uint32_t thread_chunk_events(const struct thread_link *t);
 unsigned thread_chunks_max(const struct thread_link *t);
 
