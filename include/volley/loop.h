@@ -10,26 +10,14 @@
 extern "C" {
 #endif
 
-#define VLY_LOOP_QUEUES_MAX 16
-
-/* How a side with several queues spreads what it receives, as ports do, for good or ill. */
-enum vly_loop_rss {
-	VLY_LOOP_RSS_ON = 0,          /* Toeplitz of the key that it shows */
-	VLY_LOOP_RSS_IGNORES_KEY = 1, /* Toeplitz of another key than it shows */
-	VLY_LOOP_RSS_OFF = 2,         /* everything to queue 0 */
-};
-
 /* All zero: the defaults. */
 struct vly_loop_opts {
 	uint32_t slots; /* frames per ring: a power of two, 16..65536; 0: 1024 */
 	uint32_t mtu;   /* bytes of an IP packet, 576..9216; 0: 1500 */
-	/* of each side, 1..VLY_LOOP_QUEUES_MAX; 0: 1. A side has at least as many cores. */
-	uint16_t queues[2];
-	uint8_t rss[2]; /* enum vly_loop_rss: how a side with several queues receives */
 };
 
 /*
- * Makes the wire: memory and, for each queue, an eventfd. Returns the descriptor that names it to both
+ * Makes the wire: memory and, for each side, an eventfd. A side is an engine of one core. Returns the descriptor that names it to both
  * sides, "inet:loop,fd=<it>,side=0,ip=..." and "...,side=1,...", or -errno.
  *
  * The descriptors are inherited by children and survive exec, so that each side may be a process of

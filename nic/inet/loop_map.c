@@ -103,8 +103,7 @@ static int check_head(const struct vly_loop_head *head, uint64_t bytes)
 	    head->stride != stride_for(head->mtu))
 		return -EINVAL;
 	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
-		if (!head->queues[side] || head->queues[side] > VLY_LOOP_QUEUES_MAX ||
-		    head->rss[side] > VLY_LOOP_RSS_OFF)
+		if (!head->queues[side] || head->queues[side] > VLY_LOOP_QUEUES_MAX)
 			return -EINVAL;
 	}
 	return bytes_for(head) == bytes ? 0 : -EINVAL;
@@ -200,13 +199,7 @@ int vly_loop_make(const struct vly_loop_opts *opts)
 		.queues = {1, 1},
 	};
 
-	for (unsigned side = 0; opts && side < VLY_LOOP_SIDES; side++) {
-		if (opts->queues[side])
-			head.queues[side] = opts->queues[side];
-		head.rss[side] = opts->rss[side];
-	}
-	if (head.mtu > VLY_WIRE_MTU_MAX || head.queues[0] > VLY_LOOP_QUEUES_MAX ||
-	    head.queues[1] > VLY_LOOP_QUEUES_MAX || head.slots > SLOTS_MAX)
+	if (head.mtu > VLY_WIRE_MTU_MAX || head.slots > SLOTS_MAX)
 		return -EINVAL;
 	head.stride = stride_for(head.mtu);
 	head.bytes = bytes_for(&head);

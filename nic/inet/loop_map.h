@@ -13,6 +13,8 @@
 
 #define VLY_LOOP_MAGIC 0x706f6f6c796c6c76u
 #define VLY_LOOP_SIDES 2u
+/* The layout has room for several; vly_loop_make() makes one. */
+#define VLY_LOOP_QUEUES_MAX 16
 
 /* The first two bytes of a slot; the frame follows, so that its IP header is aligned to 16. */
 #define VLY_LOOP_LEN_MASK 0x3fffu
@@ -25,7 +27,6 @@ struct vly_loop_head {
 	uint64_t bytes; /* of the whole mapping */
 	uint32_t slots, stride, mtu;
 	uint16_t queues[VLY_LOOP_SIDES];
-	uint8_t rss[VLY_LOOP_SIDES];
 	/* eventfd of each queue: numbers as its maker had them, and as its children inherit them */
 	int32_t fds[VLY_LOOP_SIDES][VLY_LOOP_QUEUES_MAX];
 };
