@@ -192,7 +192,7 @@ static int find_stream(struct vly_core *core, vly_conn handle, struct vly_conn_h
 	return vly_unlikely((*conn)->flags & VLY_F_SHUT) ? -EPIPE : 0;
 }
 
-static void queued(struct vly_core *core, struct vly_conn_head *conn, uint32_t len)
+static inline void queued(struct vly_core *core, struct vly_conn_head *conn, uint32_t len)
 {
 	conn->tx_bytes += len;
 	vly_core_dirty(core, conn);
@@ -206,23 +206,38 @@ static struct need need_of_copy(struct vly_core *core, struct vly_conn_head *con
 	return (struct need){.len = len, .bufs = len > room ? bufs_for(&core->env, len - room) : 0};
 }
 
+/* Most messages are short, and calling memcpy() would cost more than copying them. */
+static inline void copy_message(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+	if (vly_likely(len == 64))
+		memcpy(to, from, 64);
+	else
+		memcpy(to, from, len);
+}
+
 /*
  * The first message of a connection whose queue is empty, as most are: one buffer, and nobody waits or
- * was promised any. Admission would say yes to it.
+ * was promised any. Admission would say yes to it. False: the long way, which also knows the errors.
  */
-static bool send_first(struct vly_core *core, struct vly_conn_head *conn, const void *data,
-		       uint32_t len)
+static inline bool send_first(struct vly_core *core, vly_conn handle, const void *data,
+			      uint32_t len)
 {
 	struct vly_env *env = &core->env;
 	const struct vly_starved *starved = &env->starved[VLY_TX_COPIES];
 
-	if (conn->tx_head || len > core->config->tx_buf_bytes || len > conn->tx_budget ||
-	    conn->flags & VLY_F_TX_BLOCKED || starved->head != VLY_NO_SLOT || starved->granted ||
-	    !env->tx_pool.slab.free_count)
+	if (vly_forked() || vly_conn_core(handle) != core->index)
+		return false;
+	struct vly_conn_head *conn = vly_conn_find(&env->conns, handle);
+
+	if (!conn || conn->type != VLY_STREAM || conn->state != VLY_OPENED ||
+	    conn->flags & (VLY_F_SHUT | VLY_F_TX_BLOCKED) || conn->tx_head)
+		return false;
+	if (!len || len > core->config->tx_buf_bytes || len > conn->tx_budget ||
+	    starved->head != VLY_NO_SLOT || starved->granted || !env->tx_pool.slab.free_count)
 		return false;
 	struct vly_buf *buf = vly_buf_get(&env->tx_pool);
 
-	memcpy(buf->data, data, len);
+	copy_message(buf->data, data, len);
 	buf->len = len;
 	conn->tx_head = conn->tx_tail = buf;
 	queued(core, conn, len);
@@ -232,12 +247,13 @@ static bool send_first(struct vly_core *core, struct vly_conn_head *conn, const 
 int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t len)
 {
 	struct vly_conn_head *conn;
+
+	if (vly_likely(send_first(core, handle, data, len)))
+		return 0;
 	int error = find_stream(core, handle, &conn);
 
 	if (vly_unlikely(error || !len))
 		return error;
-	if (vly_likely(send_first(core, conn, data, len)))
-		return 0;
 	struct need need = need_of_copy(core, conn, len);
 
 	error = admit(core, conn, &need);
