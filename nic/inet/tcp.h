@@ -263,7 +263,7 @@ void vly_tcp_minis_drop(struct vly_inet *inet, struct vly_tcp *listener);
 
 /* --- tcp_ack.c: acceptance of ACKs, round trips, windows --- */
 /* A round trip of `ticks` was seen. */
-void vly_tcp_rtt(struct vly_tcp *tcp, uint32_t ticks);
+static inline void vly_tcp_rtt(struct vly_tcp *tcp, uint32_t ticks);
 /* With its bounds, and doubled for each retry. */
 uint32_t vly_tcp_rto(const struct vly_inet *inet, const struct vly_tcp *tcp);
 /* False: the segment is to be dropped, or the record is gone. */
@@ -385,5 +385,24 @@ void vly_tcp_arm(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t due);
 void vly_tcp_arm_rto(struct vly_inet *inet, struct vly_tcp *tcp);
 /* The window is shut and something waits: probes from now on. */
 void vly_tcp_persist(struct vly_inet *inet, struct vly_tcp *tcp);
+
+/* ---- inline bodies ---- */
+
+/* RFC 6298, section 2, in fixed point: srtt holds 8 times, rttvar 4 times the value. */
+static inline void vly_tcp_rtt(struct vly_tcp *tcp, uint32_t ticks)
+{
+	ticks = VLY_MIN(VLY_MAX(ticks, 1u), 1u << 26);
+	if (!tcp->srtt) {
+		tcp->srtt = ticks << 3;
+		tcp->rttvar = ticks << 1;
+		return;
+	}
+	int32_t error = (int32_t)(ticks - (tcp->srtt >> 3));
+
+	tcp->srtt = (uint32_t)((int32_t)tcp->srtt + error);
+	if (error < 0)
+		error = -error;
+	tcp->rttvar = (uint32_t)((int32_t)tcp->rttvar + error - (int32_t)(tcp->rttvar >> 2));
+}
 
 #endif

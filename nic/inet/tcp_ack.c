@@ -1,23 +1,6 @@
 /* tcp_ack.c - acceptable ACKs: round trips, windows, what is taken off the queue */
 #include "nic/inet/tcp.h"
 
-/* RFC 6298, section 2, in fixed point: srtt holds 8 times, rttvar 4 times the value. */
-void vly_tcp_rtt(struct vly_tcp *tcp, uint32_t ticks)
-{
-	ticks = VLY_MIN(VLY_MAX(ticks, 1u), 1u << 26);
-	if (!tcp->srtt) {
-		tcp->srtt = ticks << 3;
-		tcp->rttvar = ticks << 1;
-		return;
-	}
-	int32_t error = (int32_t)(ticks - (tcp->srtt >> 3));
-
-	tcp->srtt = (uint32_t)((int32_t)tcp->srtt + error);
-	if (error < 0)
-		error = -error;
-	tcp->rttvar = (uint32_t)((int32_t)tcp->rttvar + error - (int32_t)(tcp->rttvar >> 2));
-}
-
 uint32_t vly_tcp_rto(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
 	const struct vly_tcp_conf *conf = &inet->tcp->conf;
@@ -114,6 +97,8 @@ bool vly_tcp_ack_in(struct vly_inet *inet, struct vly_tcp *tcp,
 	uint32_t flight = vly_tcp_flight(tcp);
 	struct vly_side *side = vly_tcp_side(inet, tcp);
 	struct vly_tcp_acked acked = {0};
+	/* an ACK of all leaves an empty scoreboard, and counts no less */
+	bool scored = side && (side->seg_head != VLY_NO_SEG || side->recovery != VLY_OPEN_WINDOW);
 	/* a window that did not hold us back must not grow (RFC 9293, 3.8.3; RFC 7661) */
 	bool was_limited = flight + tcp->mss > tcp->cwnd;
 
@@ -134,7 +119,7 @@ bool vly_tcp_ack_in(struct vly_inet *inet, struct vly_tcp *tcp,
 	} else if (is_duplicate(tcp, segment, old_wnd)) {
 		acked.duplicate = true;
 	}
-	if (side && (side->seg_head != VLY_NO_SEG || side->recovery != VLY_OPEN_WINDOW)) {
+	if (scored) {
 		if (segment->options.sack_count && tcp->bits & VLY_TCP_B_SACK)
 			vly_tcp_scoreboard_sack(inet, tcp, side, segment, &acked);
 		vly_tcp_recover(inet, tcp, side, &acked, was_limited);

@@ -101,7 +101,7 @@ static void conf_fill(struct vly_tcp_conf *conf, const struct vly_nic_spec *spec
 		.cwnd_init = 10,
 		.cc = vly_cc_find(cc ? cc : "cubic"),
 	};
-	while (conf->window >> conf->wscale > 65535)
+	while (conf->window >> conf->wscale > 65534)
 		conf->wscale++;
 	/* what a shifted field can say */
 	conf->window = conf->window >> conf->wscale << conf->wscale;

@@ -20,8 +20,7 @@ uint32_t vly_tcp_rcv_wnd(const struct vly_inet *inet, const struct vly_tcp *tcp)
 	/* Never back, and forward only by steps worth a segment (RFC 9293, 3.8.6.2.2). */
 	if (room < shown + VLY_MIN(window / 2, (uint32_t)tcp->mss) && waiting)
 		room = shown;
-	room = VLY_MAX(room, shown);
-	return room >> (tcp->wscale >> 4) << (tcp->wscale >> 4);
+	return VLY_MAX(room, shown);
 }
 
 /* Something was read: the peer is told if that opens the window much. */

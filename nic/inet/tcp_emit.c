@@ -201,9 +201,12 @@ bool vly_tcp_emit(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t seq, uint
 		  uint8_t flags)
 {
 	struct draft draft = {.seq = seq, .len = len, .flags = flags};
+	uint32_t shift = tcp->wscale >> 4;
 	uint32_t window = vly_tcp_rcv_wnd(inet, tcp);
 
-	draft.window = (uint16_t)(window >> (tcp->wscale >> 4));
+	/* rounded up: an edge once shown never moves back (RFC 7323, 2.4) */
+	window = VLY_MIN(VLY_ALIGN_UP(window, 1u << shift), 65535u << shift);
+	draft.window = (uint16_t)(window >> shift);
 	if (tcp->bits & (VLY_TCP_B_TS | VLY_TCP_B_SIDE))
 		write_options(inet, tcp, &draft);
 	if (!send_draft(inet, tcp, &draft))

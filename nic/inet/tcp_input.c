@@ -181,6 +181,24 @@ static void answer_old(struct vly_inet *inet, struct vly_tcp *tcp, const struct 
 
 /* --- all other states --- */
 
+/*
+ * A shut window takes nothing, but ACKs count (RFC 9293, 3.10.7.4): a peer that has sent into the
+ * window before it shut goes on from there.
+ */
+static bool only_acks(const struct vly_inet *inet, const struct vly_tcp *tcp, uint32_t window,
+		      struct vly_tcp_segment *segment)
+{
+	const struct vly_tcp_view *view = &segment->view;
+
+	if (window || (view->flags & (VLY_TCP_ACK | VLY_TCP_SYN)) != VLY_TCP_ACK ||
+	    view->seq - tcp->rcv_nxt > inet->tcp->conf.window)
+		return false;
+	segment->seq = tcp->rcv_nxt;
+	segment->len = 0;
+	segment->fin = false;
+	return true;
+}
+
 /* The checks before the ACK is looked at. False: that was all. */
 static bool checks(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_tcp_segment *segment)
 {
@@ -191,9 +209,13 @@ static bool checks(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_tcp_se
 		reset_in(inet, tcp, window, view);
 		return false;
 	}
-	if (!timestamps_in(inet, tcp, segment) || !in_window(tcp, window, view)) {
+	if (!timestamps_in(inet, tcp, segment)) {
 		answer_old(inet, tcp, view);
 		return false;
+	}
+	if (!in_window(tcp, window, view)) {
+		answer_old(inet, tcp, view);
+		return only_acks(inet, tcp, window, segment);
 	}
 	if (view->flags & VLY_TCP_SYN) {
 		/* RFC 5961, 4: a peer that has restarted answers the challenge by a reset */

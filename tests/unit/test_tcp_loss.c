@@ -463,3 +463,83 @@ Test(tcp_loss, paused_reader_shuts_the_window_and_resuming_opens_it)
 	cr_assert_eq(sent.view.window, 8192);
 	rig_close(&rig);
 }
+
+Test(tcp_loss, an_edge_once_shown_never_moves_back)
+{
+	static uint8_t bytes[1400];
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+	uint32_t edge = 0;
+
+	rig_open(&rig, "window=1048576"); /* shown in units of 32 */
+	vly_conn conn = rig_accept(&rig, &peer);
+
+	cr_assert_eq(vly_pause(rig.core, conn), 0);
+	for (unsigned i = 0; i < 60; i++) {
+		peer_send(&peer, VLY_TCP_ACK, bytes, 1 + i * 23 % 1400);
+		rig_settle(&rig);
+		while (peer_take(&sent)) {
+			uint32_t shown = sent.view.ack + ((uint32_t)sent.view.window << 5);
+
+			cr_assert(!edge || !vly_seq_before(shown, edge), "back by %u",
+				  edge - shown);
+			edge = shown;
+		}
+	}
+	cr_assert_neq(edge, 0);
+	rig_close(&rig);
+}
+
+Test(tcp_loss, a_shut_window_still_takes_acks)
+{
+	static uint8_t bytes[1400];
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+	uint32_t window = UINT32_MAX;
+
+	rig_open(&rig, "window=4096");
+	vly_conn conn = rig_accept(&rig, &peer);
+
+	cr_assert_eq(vly_pause(rig.core, conn), 0);
+	while (window) {
+		peer_send(&peer, VLY_TCP_ACK, bytes, (uint32_t)VLY_MIN(sizeof(bytes), window));
+		rig_settle(&rig);
+		rig_pass(&rig, 50);
+		while (peer_take(&sent))
+			window = sent.view.window;
+	}
+	rig_send(&rig, conn, 100);
+	peer.ack = peer_expect(VLY_TCP_ACK).view.seq + 100;
+	peer_send_at(&peer, peer.seq + 12, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	cr_assert_eq(rig_tcp(&rig, conn)->head.tx_bytes, 0);
+	rig_close(&rig);
+}
+
+Test(tcp_loss, acks_of_whole_flights_let_the_window_grow)
+{
+	uint32_t offsets[64], base;
+	struct rig rig;
+	struct peer peer;
+	unsigned count = 0;
+
+	rig_open(&rig, "cc=newreno");
+	vly_conn conn = rig_accept(&rig, &peer);
+	struct vly_tcp *tcp = rig_tcp(&rig, conn);
+
+	tcp->cwnd = 5 * MSS;
+	tcp->ssthresh = 4 * MSS; /* congestion avoidance */
+	for (unsigned i = 0; i < 10; i++) {
+		base = peer.ack;
+		rig_send(&rig, conn, 40 * MSS);
+		rig_settle(&rig);
+		count = take_all(base, offsets, 64);
+		for (unsigned done = count; done < 40; done += take_all(base, offsets, 64))
+			peer_ack(&rig, &peer, base + done * MSS);
+		peer_ack(&rig, &peer, base + 40 * MSS);
+	}
+	cr_assert_geq(count, 10);
+	rig_close(&rig);
+}
