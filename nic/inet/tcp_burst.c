@@ -99,14 +99,32 @@ static bool key_is(const struct vly_tcp *tcp, const struct item *item)
 	       tcp->rport == item->header->src_port && tcp->lport == item->header->dst_port;
 }
 
-static bool checksum_right(const struct item *item)
+static bool checksum_right(const struct item *item, uint32_t header_len)
 {
 	uint64_t sum = vly_checksum_pseudo(item->ip->src, item->ip->dst, VLY_IP_TCP, item->l4_len);
 
 	sum = vly_checksum_plus(sum, vly_checksum_add(0, item->header, VLY_TCP_BYTES));
-	sum = vly_checksum_plus(sum, vly_checksum_add(0, item->header + 1,
-						      item->l4_len - VLY_TCP_BYTES));
+	if (header_len != VLY_TCP_BYTES)
+		sum = vly_checksum_plus(sum,
+					vly_checksum_add(0, item->header + 1, VLY_TCP_TS_BYTES));
+	sum = vly_checksum_plus(sum, vly_checksum_add(0, (const uint8_t *)item->header + header_len,
+						      item->l4_len - header_len));
 	return vly_checksum_fold(sum) == 0xffff;
+}
+
+/* The form of RFC 7323, appendix A, and not older than what was seen: its value in `*stamp`. */
+static bool only_timestamps(const struct vly_tcp *tcp, const struct vly_tcp_header *header,
+			    uint32_t *stamp)
+{
+	static const uint8_t form[4] = {VLY_TCP_OPT_NOP, VLY_TCP_OPT_NOP, VLY_TCP_OPT_TIMESTAMPS,
+					10};
+	const uint8_t *options = (const uint8_t *)(header + 1);
+
+	if (memcmp(options, form, sizeof(form)) != 0)
+		return false;
+	memcpy(stamp, options + 4, sizeof(*stamp));
+	*stamp = ntohl(*stamp);
+	return !vly_seq_before(*stamp, tcp->ts_recent);
 }
 
 /* Everything in flight was acknowledged: one buffer, as good as always. */
@@ -135,35 +153,43 @@ static void all_acked(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
  * The fast path: established, in order, no options (or timestamps alone), nothing lost, nothing
  * waiting, first data of its connection in this batch. False: the slow path takes it, nothing was done.
  */
-static bool fast(struct vly_inet *inet, const struct vly_frame *frame, const struct item *item)
+static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
+			const struct item *item)
 {
 	struct vly_tcp *tcp = item->tcp;
 	const struct vly_tcp_header *header = item->header;
 	struct vly_env *env = inet->nic.env;
 	uint32_t seq = ntohl(header->seq), ack = ntohl(header->ack);
-	uint32_t len = item->l4_len - VLY_TCP_BYTES;
+	uint32_t header_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
+	uint32_t len = item->l4_len - header_len, stamp = tcp->ts_recent;
 
-	if (tcp->state != VLY_TCP_ESTABLISHED || tcp->bits & (VLY_TCP_SLOW | VLY_TCP_B_TS) ||
-	    header->offset != VLY_TCP_BYTES / 4 << 4 ||
+	if (tcp->state != VLY_TCP_ESTABLISHED || tcp->bits & VLY_TCP_SLOW ||
+	    header->offset != header_len / 4 << 4 || item->l4_len <= header_len ||
 	    (header->flags & ~VLY_TCP_PSH) != VLY_TCP_ACK || seq != tcp->rcv_nxt ||
 	    !key_is(tcp, item))
 		return false;
 	if (tcp->head.state != VLY_OPENED || tcp->head.flags & (VLY_F_PAUSED | VLY_F_SHUT) ||
-	    !len || len > VLY_MIN(env->config->hold_bytes, VLY_TCP_IN_PLACE) ||
+	    len > VLY_MIN(env->config->hold_bytes, VLY_TCP_IN_PLACE) ||
 	    tcp->head.batch_seq == env->batch.seq || env->batch.count + 1 >= env->batch.max)
 		return false;
 	/* all in flight is acknowledged, or nothing is: the rest is arithmetic for others */
 	if (ack != tcp->snd_nxt || (ack != tcp->snd_una && vly_tcp_unsent(tcp)))
 		return false;
-	if (!(frame->flags & VLY_FRAME_CHECKED) && !checksum_right(item))
+	if (header_len != VLY_TCP_BYTES && !only_timestamps(tcp, header, &stamp))
+		return false;
+	if (!(frame->flags & VLY_FRAME_CHECKED) && !checksum_right(item, header_len))
 		return false;
 	if (ack != tcp->snd_una)
 		all_acked(inet, tcp, ack);
 	tcp->snd_wnd = (uint32_t)ntohs(header->window) << (tcp->wscale & 15);
 	tcp->rcv_nxt = seq + len;
-	vly_tcp_add_data(inet, tcp, (uint8_t *)(uintptr_t)(header + 1), len, VLY_NO_BUF);
+	tcp->ts_recent = stamp;
+	struct vly_event *event =
+		vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_DATA);
+
+	event->data = (uint8_t *)(uintptr_t)header + header_len;
+	event->len = len;
 	vly_tcp_owe_ack(inet, tcp, 0);
-	inet->stats.tcp_fast++;
 	return true;
 }
 
@@ -184,10 +210,19 @@ bool vly_tcp_burst(struct vly_inet *inet)
 	stage_hash(inet, frames, items, count);
 	stage_find(inet, items, count);
 	stage_buffers(items, count);
+	uint32_t quick = 0, bytes = 0;
+
 	for (uint32_t i = 0; i < count; i++) {
-		if (!items[i].tcp || !fast(inet, &frames[i], &items[i]))
+		if (vly_likely(items[i].tcp && fast(inet, &frames[i], &items[i]))) {
+			quick++;
+			bytes += items[i].l4_len - VLY_TCP_BYTES;
+		} else {
 			vly_ip_input(inet, &frames[i]);
+		}
 	}
 	inet->stats.rx_frames += count;
+	inet->stats.tcp_fast += quick;
+	vly_count(&inet->nic.env->stats->rx_events, quick);
+	vly_count(&inet->nic.env->stats->rx_bytes, bytes);
 	return true;
 }

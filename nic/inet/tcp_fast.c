@@ -10,9 +10,11 @@
 struct words {
 	uint32_t ip[5];
 	uint32_t tcp[5];
+	uint32_t stamps[3]; /* only with timestamps */
 } __attribute__((packed, aligned(2), may_alias));
 
-static_assert(sizeof(struct words) == VLY_IPV4_BYTES + VLY_TCP_BYTES, "no padding");
+static_assert(sizeof(struct words) == VLY_IPV4_BYTES + VLY_TCP_BYTES + VLY_TCP_TS_BYTES,
+	      "no padding");
 
 static uint32_t two(uint16_t first, uint16_t second)
 {
@@ -24,26 +26,40 @@ static uint32_t two(uint16_t first, uint16_t second)
 }
 
 /*
- * Established, nothing in flight, one buffer that fits into one segment and the windows, no options, and
- * a neighbour whose address is known.
+ * Established, nothing in flight, one buffer that fits into one segment and the windows, no options but
+ * timestamps, and a neighbour whose address is known.
  */
 static bool fits(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
 	const struct vly_conn_head *head = &tcp->head;
 	uint32_t len = head->tx_bytes;
 
-	return tcp->state == VLY_TCP_ESTABLISHED && !(tcp->bits & (VLY_TCP_SLOW | VLY_TCP_B_TS)) &&
+	return tcp->state == VLY_TCP_ESTABLISHED && !(tcp->bits & VLY_TCP_SLOW) &&
 	       tcp->snd_una == tcp->snd_nxt && head->tx_head && !head->tx_head->next && len &&
 	       len <= tcp->mss && len <= tcp->snd_wnd && len <= tcp->cwnd &&
 	       head->state == VLY_OPENED && !(head->flags & VLY_F_SHUT) &&
 	       inet->hops.table[tcp->hop].state >= VLY_HOP_READY;
 }
 
-/* Headers at `words`; `sum` is that of the payload. */
-static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp,
-			  struct words *words, uint32_t len, uint64_t sum)
+/* Timestamps behind the header; returns their sum. */
+static uint64_t write_stamps(const struct vly_inet *inet, const struct vly_tcp *tcp,
+			     struct words *words)
 {
-	uint16_t total = htons((uint16_t)(VLY_IPV4_BYTES + VLY_TCP_BYTES + len));
+	uint32_t form = htonl(VLY_TCP_OPT_NOP << 24 | VLY_TCP_OPT_NOP << 16 |
+			      VLY_TCP_OPT_TIMESTAMPS << 8 | 10);
+	uint32_t value = htonl(vly_tcp_ts_now(inet)), echo = htonl(tcp->ts_recent);
+
+	words->stamps[0] = form;
+	words->stamps[1] = value;
+	words->stamps[2] = echo;
+	return (uint64_t)form + value + echo;
+}
+
+/* Headers at `words`, `tcp_len` of TCP's with options; `sum` is that of options and payload. */
+static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp,
+			  struct words *words, uint32_t tcp_len, uint32_t len, uint64_t sum)
+{
+	uint16_t total = htons((uint16_t)(VLY_IPV4_BYTES + tcp_len + len));
 	uint64_t addresses = (uint64_t)tcp->laddr + tcp->raddr;
 	uint32_t first = two(htons(0x4500), total);
 	uint32_t second = two(0, htons(VLY_IPV4_DONT_FRAGMENT));
@@ -51,8 +67,9 @@ static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp
 	uint32_t ports = two(tcp->lport, tcp->rport);
 	uint32_t seq = htonl(tcp->snd_nxt), ack = htonl(tcp->rcv_nxt);
 	uint16_t window = htons((uint16_t)(inet->tcp->conf.window >> (tcp->wscale >> 4)));
-	uint32_t fourth = two(htons(VLY_TCP_BYTES / 4 << 12 | VLY_TCP_ACK | VLY_TCP_PSH), window);
-	uint64_t pseudo = addresses + htons(VLY_IP_TCP) + htons((uint16_t)(VLY_TCP_BYTES + len));
+	uint16_t flags = htons((uint16_t)(tcp_len / 4 << 12 | VLY_TCP_ACK | VLY_TCP_PSH));
+	uint32_t fourth = two(flags, window);
+	uint64_t pseudo = addresses + htons(VLY_IP_TCP) + htons((uint16_t)(tcp_len + len));
 	uint16_t ip_check = 0, tcp_check;
 
 	if (inet->wire->caps & VLY_WIRE_TX_CHECKSUM) {
@@ -84,7 +101,9 @@ bool vly_tcp_send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
 		return false;
 	const struct vly_buf *buf = tcp->head.tx_head;
 	uint8_t *to = frame->data;
-	uint32_t len = buf->len, headers = VLY_ETH_BYTES + sizeof(struct words);
+	uint32_t tcp_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
+	uint32_t len = buf->len, headers = VLY_ETH_BYTES + VLY_IPV4_BYTES + tcp_len;
+	struct words *words = (struct words *)(frame->data + VLY_ETH_BYTES);
 	bool offloaded = inet->wire->caps & VLY_WIRE_TX_CHECKSUM;
 	uint64_t sum = 0;
 
@@ -93,7 +112,9 @@ bool vly_tcp_send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
 		memcpy(to + headers, buf->data, len);
 	else
 		sum = vly_checksum_copy(0, to + headers, buf->data, len);
-	write_headers(inet, tcp, (struct words *)(to + VLY_ETH_BYTES), len, sum);
+	if (tcp_len != VLY_TCP_BYTES)
+		sum = vly_checksum_plus(sum, write_stamps(inet, tcp, words));
+	write_headers(inet, tcp, words, tcp_len, len, sum);
 	frame->len = headers + len;
 	frame->flags = offloaded ? VLY_FRAME_COMPLETE : 0;
 	frame->mss = 0;

@@ -480,3 +480,47 @@ Test(tcp, an_established_connection_costs_no_side_record)
 	cr_assert_geq(rig.inet->stats.tcp_fast, 9);
 	rig_close(&rig);
 }
+
+/* The form that every segment of a connection with timestamps has takes the fast path, too. */
+Test(tcp, timestamps_stay_on_the_fast_path_and_are_echoed)
+{
+	static const uint8_t options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 4, 0, 0, 0, 0, 0};
+	struct vly_addr addr;
+	vly_conn listener;
+	struct rig rig;
+	struct peer peer;
+
+	rig_open(&rig, "");
+	cr_assert_eq(vly_addr_parse("10.0.0.1:80", &addr), 0);
+	cr_assert_eq(vly_listen(rig.core, &addr, NULL, NULL, &listener), 0);
+	peer_init(&peer, 5000, 80);
+	peer.options = options;
+	peer.options_len = sizeof(options);
+	peer_send(&peer, VLY_TCP_SYN, NULL, 0);
+	rig_settle(&rig);
+	peer.options_len = 0;
+	peer.ts = true;
+	peer.ts_value = 0x401;
+	peer.ack = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK).view.seq + 1;
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	vly_conn conn = rig_event(&rig, VLY_OPEN)->conn;
+
+	for (uint32_t i = 0; i < 10; i++) {
+		rig_clear(&rig);
+		peer.ts_value += i;
+		peer_send(&peer, VLY_TCP_ACK, "ping", 4);
+		rig_poll(&rig);
+		cr_assert_eq(rig.got_len, 4);
+		cr_assert(!memcmp(rig.got, "ping", 4));
+		cr_assert_eq(vly_send(rig.core, conn, "pong", 4), 0);
+		rig_poll(&rig);
+		struct sent sent = peer_expect(VLY_TCP_ACK);
+
+		cr_assert_eq(sent.options.ts_echo, peer.ts_value);
+		cr_assert(!memcmp(sent.data, "pong", 4));
+		peer.ack += sent.view.payload_bytes;
+	}
+	cr_assert_geq(rig.inet->stats.tcp_fast, 10);
+	rig_close(&rig);
+}
