@@ -157,6 +157,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, **engine_options):
+        self._closed = True  # what __del__ looks at, should the next line raise
         if engine_options.get("mode", "inline") != "inline":
             raise ValueError("mode must be 'inline': an event loop polls the engine itself")
         super().__init__(_Selector(self, engine_options))
