@@ -12,8 +12,16 @@ static int bind_data(struct transport *transport, PyObject *protocol, PyObject *
 	PyObject *method = PyObject_GetAttr(protocol, name);
 	PyObject *self = NULL;
 
-	if (!method)
-		return -1;
+	if (!method) {
+		/* PyParallel's protocols may only speak; asyncio's have the method by inheritance */
+		if (transport->style == &style_asyncio ||
+		    !PyErr_ExceptionMatches(PyExc_AttributeError))
+			return -1;
+		PyErr_Clear();
+		Py_CLEAR(transport->on_data);
+		transport->self = NULL;
+		return 0;
+	}
 	if (PyMethod_Check(method) && PyMethod_GET_SELF(method) == protocol) {
 		PyObject *function = Py_NewRef(PyMethod_GET_FUNCTION(method));
 

@@ -142,6 +142,12 @@ static void accepted(struct engine *engine, struct vly_event *event)
 	event->user = NULL;
 	if (listener)
 		transport = transport_new(engine, listener->style);
+	/* a copy each, as asyncio's: what one connection sets no other sees */
+	if (transport && listener->context) {
+		transport->context = PyContext_Copy(listener->context);
+		if (!transport->context)
+			Py_CLEAR(transport);
+	}
 	if (!transport) {
 		if (PyErr_Occurred())
 			engine_report(engine, "no memory for a connection", NULL, NULL);
@@ -151,7 +157,6 @@ static void accepted(struct engine *engine, struct vly_event *event)
 	}
 	transport->handle = event->conn;
 	transport->state = T_OPEN;
-	transport->context = Py_XNewRef(listener->context);
 	event->user =
 		user_tagged(transport, listener->style == &style_batch ? TAG_BATCH : TAG_TRANSPORT);
 	link->ops->set_user(link, event->conn, event->user);

@@ -134,8 +134,13 @@ static PyObject *method_close(struct engine *self, PyObject *unused)
 	(void)unused;
 	if (!self->link)
 		Py_RETURN_NONE;
-	if (engine_check(self))
-		return NULL;
+	if (self->polling || self->dispatching) {
+		if (engine_check(self))
+			return NULL;
+	} else {
+		/* a thread that has ended cannot close what it leaves behind: who closes owns */
+		self->owner = PyThread_get_thread_ident();
+	}
 	if (self->dispatching)
 		self->close_wanted = true;
 	else

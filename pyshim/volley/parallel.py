@@ -126,6 +126,7 @@ def run(*, processes=1, **engine_options):
     if processes != 1 and len(servers) != len(endpoints):
         raise ValueError("processes must be 1 where clients are registered")
     with _volley.Engine(**engine_options) as engine:
+        idle = engine.stats()["conns"]  # slots that it uses itself
         for endpoint in endpoints:
             endpoint._start(engine, processes != 1)
         _running.append(engine)
@@ -133,14 +134,15 @@ def run(*, processes=1, **engine_options):
             if servers:
                 engine.run(processes=processes)
             else:
-                _run_clients(engine, endpoints)
+                _run_clients(engine, endpoints, idle)
         finally:
             _running.remove(engine)
 
 
-def _run_clients(engine, clients):
-    """Until all have ended: their transports say so first, then the engine has nothing open."""
-    while not engine.stopping:
-        engine.poll(None)
-        if all(client.transport.is_closing() for client in clients) and not engine.stats()["conns"]:
-            return
+def _run_clients(engine, clients, idle):
+    """Until all have ended: their transports say so first, then the engine has no more open than at first."""
+    closing = False
+    while not engine.stopping and not (closing and engine.stats()["conns"] <= idle):
+        # A slot that has just been left is counted until the next poll.
+        engine.poll(0.01 if closing else None)
+        closing = all(client.transport.is_closing() for client in clients)
