@@ -185,8 +185,8 @@ PyObject *extras_call_later(struct engine *engine, PyObject *const *args, Py_ssi
 	delay = PyFloat_AsDouble(args[0]);
 	if (delay == -1.0 && PyErr_Occurred())
 		return NULL;
-	if (!(delay < 1e9))
-		return PyErr_Format(PyExc_ValueError, "delay must be below 1e9 seconds");
+	if (!(delay >= 0 && delay < 1e9))
+		return PyErr_Format(PyExc_ValueError, "delay must be 0..1e9 seconds");
 	if (!PyCallable_Check(args[1]))
 		return PyErr_Format(PyExc_TypeError, "function must be callable, not %.100s",
 				    Py_TYPE(args[1])->tp_name);

@@ -7,6 +7,7 @@
 
 #include "pyshim/address.h"
 #include "pyshim/batch.h"
+#include "pyshim/options.h"
 #include "pyshim/python_compat.h"
 
 static const struct style *const styles[] = {&style_asyncio, &style_completion, &style_coro,
@@ -129,6 +130,9 @@ static void leave_table(struct listener *listener)
 	}
 }
 
+static const struct option_type listen_types[] = {{"style", 's'}, {"backlog", 'i'}, {0}};
+static const struct option_type connect_types[] = {{"style", 's'}, {0}};
+
 PyObject *listener_listen(struct engine *engine, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"addr",    "factory", "style", "reuse_port",
@@ -139,6 +143,8 @@ PyObject *listener_listen(struct engine *engine, PyObject *args, PyObject *kwarg
 	struct listener *listener;
 	const struct style *style;
 
+	if (options_check_types(kwargs, listen_types))
+		return NULL;
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$spiO:listen", (char **)(uintptr_t)names,
 					 &addr, &factory, &style_name, &reuse_port, &backlog,
 					 &context))
@@ -187,6 +193,8 @@ PyObject *listener_connect(struct engine *engine, PyObject *args, PyObject *kwar
 	const struct style *style;
 	int error;
 
+	if (options_check_types(kwargs, connect_types))
+		return NULL;
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O$sOOO:connect",
 					 (char **)(uintptr_t)names, &addr, &factory, &style_name,
 					 &from, &context, &done))

@@ -15,6 +15,25 @@ struct arguments {
 	int prefetch, huge_pages;
 };
 
+int options_check_types(PyObject *kwargs, const struct option_type *types)
+{
+	for (; kwargs && types->name; types++) {
+		PyObject *value = PyDict_GetItemString(kwargs, types->name);
+
+		if (!value || (types->type == 's' && PyUnicode_Check(value)) ||
+		    (types->type == 'i' && PyIndex_Check(value)) ||
+		    (types->type == 'f' && PyNumber_Check(value) && !PyComplex_Check(value)))
+			continue;
+		PyErr_Format(PyExc_TypeError, "%s must be %s, not %.100s", types->name,
+			     types->type == 's'   ? "str"
+			     : types->type == 'i' ? "int"
+						  : "a number",
+			     Py_TYPE(value)->tp_name);
+		return -1;
+	}
+	return 0;
+}
+
 static int check_range(const char *name, long long value, long long min, long long max)
 {
 	if (value >= min && value <= max)
@@ -117,6 +136,11 @@ static int parse_close_timeout(struct engine_options *options, PyObject *object)
 
 	if (object == Py_None)
 		return 0;
+	if (!PyNumber_Check(object)) {
+		PyErr_Format(PyExc_TypeError, "close_timeout must be a number or None, not %.100s",
+			     Py_TYPE(object)->tp_name);
+		return -1;
+	}
 	seconds = PyFloat_AsDouble(object);
 	if (seconds == -1.0 && PyErr_Occurred())
 		return -1;
@@ -151,8 +175,21 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 		.prefetch = 1,
 		.huge_pages = 1,
 	};
+	static const struct option_type types[] = {{"nic", 's'},
+						   {"mode", 's'},
+						   {"overload", 's'},
+						   {"max_batch", 'i'},
+						   {"ring", 'i'},
+						   {"spin_us", 'f'},
+						   {"max_pinned", 'i'},
+						   {"flush_every", 'i'},
+						   {"flush_ns", 'i'},
+						   {"conns_max", 'i'},
+						   {0}};
 	int mode, overload;
 
+	if (options_check_types(kwargs, types))
+		return -1;
 	if (!PyArg_ParseTupleAndKeywords(
 		    args, kwargs, "|s$sOnndzspnnLnOOp:Engine", (char **)(uintptr_t)names, &a.nic,
 		    &a.mode, &a.cpu, &a.max_batch, &a.ring, &a.spin_us, &a.idle, &a.overload,
