@@ -311,6 +311,14 @@ void engine_close_all(struct state *state)
 	while (state->engines) {
 		struct engine *engine = state->engines;
 
+		if (engine->polling) {
+			/* by a daemon thread, inside its core, without the GIL: it ends with the process */
+			state->engines = engine->next;
+			if (engine->next)
+				engine->next->back = engine->back;
+			engine->back = NULL;
+			continue;
+		}
 		Py_INCREF((PyObject *)engine);
 		engine_shut(engine);
 		Py_DECREF((PyObject *)engine);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""all_built.py - no source is forgotten: every .c is compiled, every tests/cli/test_*.py is run
+"""all_built.py - no source is forgotten: every .c is compiled, every test_*.py of tests/cli and tests/python is run
 
-usage: all_built.py <top folder> <build folder> [<name of a cli test>...]
+usage: all_built.py <top folder> <build folder> [<name of a cli test>...] [-- <name of a python test>...]
 """
 
 import json
@@ -15,7 +15,9 @@ ELSEWHERE = ('tests/shape/leak_gate.c',)
 OPTIONAL = ('pyshim/', 'nic/inet/dpdk')
 
 
-def main(top, build, cli_names):
+def main(top, build, names):
+    split = names.index('--') if '--' in names else len(names)
+    listed = {'tests/cli': names[:split], 'tests/python': names[split + 1:]}
     with open(os.path.join(build, 'compile_commands.json'), encoding='utf-8') as file:
         compiled = {os.path.relpath(os.path.realpath(os.path.join(e['directory'], e['file'])),
                                     os.path.realpath(top)) for e in json.load(file)}
@@ -26,8 +28,8 @@ def main(top, build, cli_names):
         if path.endswith('.c'):
             if path not in compiled and path not in ELSEWHERE and not path.startswith(OPTIONAL):
                 forgotten.append(path)
-        elif folder == 'tests/cli' and name.startswith('test_'):
-            if name[len('test_'):-len('.py')] not in cli_names:
+        elif folder in listed and name.startswith('test_'):
+            if name[len('test_'):-len('.py')] not in listed[folder]:
                 forgotten.append(path)
     for path in forgotten:
         print(f'{path}: in the tree, but no meson.build names it')
