@@ -20,6 +20,8 @@
 #endif
 
 #define HUGE_BYTES ((uint64_t)2 << 20)
+/* Low numbers are what parents hand to their children by habit, over whatever was there. */
+#define FDS_FROM 32
 #define SLOTS_DEFAULT 1024u
 #define SLOTS_MIN 16u
 #define SLOTS_MAX 65536u
@@ -174,16 +176,28 @@ static void close_fds(const struct vly_loop_head *head)
 	}
 }
 
+/* Takes `fd`, or the error that stands for it. */
+static int move_up(int fd)
+{
+	if (fd < 0)
+		return -errno;
+	/* inherited on purpose: not F_DUPFD_CLOEXEC */
+	int moved = fcntl(fd, F_DUPFD, FDS_FROM);
+	int error = moved < 0 ? -errno : 0;
+
+	close(fd);
+	return error ? error : moved;
+}
+
 static int open_fds(struct vly_loop_head *head)
 {
 	memset(head->fds, 0xff, sizeof(head->fds));
 	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
 		for (unsigned queue = 0; queue < head->queues[side]; queue++) {
-			/* inherited on purpose */
-			int fd = eventfd(0, EFD_NONBLOCK);
+			int fd = move_up(eventfd(0, EFD_NONBLOCK));
 
 			if (fd < 0)
-				return -errno;
+				return fd;
 			head->fds[side][queue] = fd;
 		}
 	}
@@ -207,11 +221,10 @@ int vly_loop_make(const struct vly_loop_opts *opts)
 
 	if (error)
 		return error;
-	/* inherited on purpose */
-	int fd = memfd_create("volley-loop", MFD_ALLOW_SEALING);
+	int fd = move_up(memfd_create("volley-loop", MFD_ALLOW_SEALING));
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	error = open_fds(&head);
 	if (!error && ftruncate(fd, (off_t)head.bytes) != 0)
 		error = -errno;

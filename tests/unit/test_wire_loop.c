@@ -473,6 +473,19 @@ Test(wire_loop, what_is_no_loop_is_refused)
 	vly_loop_close(fd);
 }
 
+Test(wire_loop, its_descriptors_are_out_of_the_way_of_those_that_parents_hand_over)
+{
+	struct vly_loop_map map;
+	int fd = vly_loop_make(NULL);
+
+	cr_assert_geq(fd, 32);
+	cr_assert_eq(vly_loop_map_open(&map, fd), 0);
+	cr_assert_geq(map.head.fds[0][0], 32);
+	cr_assert_geq(map.head.fds[1][0], 32);
+	vly_loop_map_close(&map);
+	vly_loop_close(fd);
+}
+
 Test(wire_loop, what_cannot_be_made_is_refused)
 {
 	static const struct vly_loop_opts wrong[] = {
