@@ -206,11 +206,19 @@ PyType_Spec awaitable_spec = {
 static PyObject *awaitable_new(struct transport *conn, enum wait_kind kind, Py_ssize_t max_bytes)
 {
 	PyTypeObject *type = conn->engine->state->awaitable_type;
-	struct awaitable *self = (struct awaitable *)type->tp_alloc(type, 0);
+	struct awaitable *self = (struct awaitable *)conn->spare;
 
-	if (!self)
-		return NULL;
-	self->conn = (struct transport *)Py_NewRef((PyObject *)conn);
+	/* nobody but the connection refers to it: its last await is over */
+	if (likely(self && Py_REFCNT((PyObject *)self) == 1)) {
+		Py_INCREF((PyObject *)self);
+	} else {
+		self = (struct awaitable *)type->tp_alloc(type, 0);
+		if (!self)
+			return NULL;
+		self->conn = (struct transport *)Py_NewRef((PyObject *)conn);
+		if (!conn->spare && conn->state < T_CLOSED) /* the end breaks the circle */
+			conn->spare = Py_NewRef((PyObject *)self);
+	}
 	self->kind = kind;
 	self->max_bytes = max_bytes;
 	return (PyObject *)self;

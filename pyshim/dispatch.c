@@ -27,6 +27,22 @@ static inline bool staged(const struct vly_event *event)
 	return event->kind == VLY_DATA && user_tag(event->user) == TAG_TRANSPORT && event->user;
 }
 
+static inline void stage_protocol(const struct transport *transport)
+{
+	const char *protocol = (const char *)transport->protocol;
+
+	if (!protocol)
+		return;
+	if (transport->style == &style_coro) { /* a coroutine holds its frame */
+		for (int line = 0; line < 4; line++)
+			prefetch(protocol + line * 64);
+		prefetch(transport->waiter);
+	} else {
+		prefetch(protocol - 32); /* what Python keeps in front */
+		prefetch(protocol);
+	}
+}
+
 /*
  * A readiness loop meets each connection's objects one by one, and waits for memory each time. The batch
  * is known in advance: each stage asks for all objects that the stage before made reachable.
@@ -39,18 +55,13 @@ static void stage(const struct vly_event *events, int count)
 		prefetch(events[i].user);
 		prefetch((const char *)events[i].user + 64);
 	}
+	for (int i = 0; i < count; i++)
+		if (staged(&events[i]))
+			stage_protocol(events[i].user);
 	for (int i = 0; i < count; i++) {
 		const struct transport *transport = events[i].user;
 
-		if (!staged(&events[i]) || !transport->protocol)
-			continue;
-		prefetch((const char *)transport->protocol - 32); /* what Python keeps in front */
-		prefetch(transport->protocol);
-	}
-	for (int i = 0; i < count; i++) {
-		const struct transport *transport = events[i].user;
-
-		if (staged(&events[i]) && transport->protocol)
+		if (staged(&events[i]) && transport->protocol && transport->style != &style_coro)
 			prefetch(object_values(transport->protocol));
 	}
 }
@@ -71,6 +82,7 @@ static void lost(struct transport *transport, int status)
 	transport->style->lost(transport, error);
 	Py_XDECREF(error);
 	Py_CLEAR(transport->waiter);
+	Py_CLEAR(transport->spare);
 	transport_unlink(transport);
 }
 

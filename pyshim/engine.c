@@ -238,6 +238,7 @@ static void lose_all(struct engine *engine, bool tell)
 			Py_XDECREF(error);
 		}
 		Py_CLEAR(transport->waiter);
+		Py_CLEAR(transport->spare);
 		transport_unlink(transport);
 		Py_DECREF((PyObject *)transport);
 	}

@@ -32,7 +32,7 @@ void thread_post(struct thread_link *t)
 		t->written_end = &t->writing->next;
 		t->writing = NULL;
 	}
-	if (!t->written)
+	if (!t->written || thread_forked(t))
 		return;
 	pthread_mutex_lock(&t->mutex);
 	*t->posted_end = t->written;
@@ -98,8 +98,11 @@ int thread_simple(struct link *link, vly_conn conn, enum command_kind kind)
 /* Carried out by the engine's thread while this one waits; that one never waits for the GIL. */
 static int call(struct thread_link *t, struct call *call)
 {
-	int error = command(t, &(struct command){.kind = COMMAND_CALL, .pointer = call}, NULL);
+	int error;
 
+	if (thread_forked(t))
+		return -ECHILD;
+	error = command(t, &(struct command){.kind = COMMAND_CALL, .pointer = call}, NULL);
 	if (error)
 		return error;
 	thread_post(t);

@@ -205,6 +205,8 @@ static int thread_poll(struct link *link, struct vly_event **events, int64_t tim
 	uint64_t now_ns = vly_now_ns();
 	uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : now_ns + (uint64_t)timeout_ns;
 
+	if (thread_forked(t))
+		return -ECHILD;
 	forget_names(t);
 	chunk_home(t);
 	thread_post(t);
@@ -291,6 +293,8 @@ static void thread_close(struct link *link)
 {
 	struct thread_link *t = thread_of(link);
 
+	if (thread_forked(t)) /* it is the parent's; what was copied goes with this process */
+		return;
 	thread_post(t);
 	pthread_mutex_lock(&t->mutex);
 	t->over = true;
@@ -358,6 +362,7 @@ int link_open_thread(const struct engine_options *options, char *why, size_t why
 		return error;
 	t->link.ops = &thread_ops;
 	t->options = options;
+	t->pid = getpid();
 	t->why = why;
 	t->why_bytes = why_bytes;
 	t->slots = options->config.conns_max + 1;

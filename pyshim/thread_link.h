@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include "pyshim/link.h"
 
@@ -103,6 +104,7 @@ struct thread_link {
 	char *why; /* of a failed opening */
 	size_t why_bytes;
 	pthread_t thread;
+	pid_t pid; /* a forked child has no engine's thread, and perhaps a mutex that nobody holds */
 	uint32_t slots;
 
 	/* both, under the mutex */
@@ -153,6 +155,11 @@ unsigned thread_chunks_max(const struct thread_link *t);
 
 /* What the Python thread knows about a handle's slot, NULL for a foreign handle. */
 struct shadow *thread_shadow(struct thread_link *t, vly_conn conn);
+
+static inline bool thread_forked(const struct thread_link *t)
+{
+	return getpid() != t->pid;
+}
 
 /* Hands all commands over, and wakes the engine's thread if it sleeps. */
 void thread_post(struct thread_link *t);

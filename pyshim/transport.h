@@ -81,6 +81,7 @@ struct transport {
 	PyObject *weakrefs;
 	/* Conn alone */
 	PyObject *fresh;  /* bytes on their way to the coroutine that is being resumed */
+	PyObject *spare;  /* an awaitable to be used again */
 	PyObject *waiter; /* the awaitable that the coroutine is suspended in */
 };
 

@@ -260,6 +260,7 @@ int transport_traverse(struct transport *self, visitproc visit, void *arg)
 	Py_VISIT(self->error);
 	Py_VISIT(self->data);
 	Py_VISIT(self->waiter);
+	Py_VISIT(self->spare);
 	return 0;
 }
 
@@ -275,6 +276,7 @@ int transport_clear(struct transport *self)
 	Py_CLEAR(self->error);
 	Py_CLEAR(self->data);
 	Py_CLEAR(self->waiter);
+	Py_CLEAR(self->spare);
 	Py_CLEAR(self->fresh);
 	return 0;
 }
