@@ -17,9 +17,15 @@
  */
 #define WINDOW 32
 
-static inline void prefetch(const void *address)
+/*
+ * gcc 12 takes a function that does nothing but prefetch for one without effect, and leaves its calls
+ * out: so these are part of their caller before it looks.
+ */
+#define ALWAYS_INLINE __attribute__((always_inline)) inline
+
+ALWAYS_INLINE static void prefetch(const void *address)
 {
-	__builtin_prefetch(address, 1, 3);
+	__builtin_prefetch(address);
 }
 
 static inline bool staged(const struct vly_event *event)
@@ -27,7 +33,7 @@ static inline bool staged(const struct vly_event *event)
 	return event->kind == VLY_DATA && user_tag(event->user) == TAG_TRANSPORT && event->user;
 }
 
-static inline void stage_protocol(const struct transport *transport)
+ALWAYS_INLINE static void stage_protocol(const struct transport *transport)
 {
 	const char *protocol = (const char *)transport->protocol;
 
@@ -47,13 +53,14 @@ static inline void stage_protocol(const struct transport *transport)
  * A readiness loop meets each connection's objects one by one, and waits for memory each time. The batch
  * is known in advance: each stage asks for all objects that the stage before made reachable.
  */
-static void stage(const struct vly_event *events, int count)
+ALWAYS_INLINE static void stage(const struct vly_event *events, int count)
 {
 	for (int i = 0; i < count; i++) {
 		if (!staged(&events[i]))
 			continue;
 		prefetch(events[i].user);
 		prefetch((const char *)events[i].user + 64);
+		prefetch((const char *)events[i].user + TRANSPORT_HOT_BYTES - 1);
 	}
 	for (int i = 0; i < count; i++)
 		if (staged(&events[i]))

@@ -2,6 +2,8 @@
 #ifndef PYSHIM_TRANSPORT_H
 #define PYSHIM_TRANSPORT_H
 
+#include <stddef.h>
+
 #include "pyshim/engine.h"
 #include "pyshim/state.h"
 
@@ -55,7 +57,7 @@ struct piece {
 	uint64_t send_id; /* 0: none */
 };
 
-/* The first line is what a message touches. */
+/* Everything that a message touches stands in front: see TRANSPORT_HOT_BYTES. */
 struct transport {
 	PyObject_HEAD const struct style *style;
 	PyObject *on_data; /* what gets the data; never NULL while open in a style with callbacks */
@@ -65,25 +67,27 @@ struct transport {
 	vly_conn handle;
 	uint16_t flags;
 	uint8_t state;
+	PyObject *inbox;   /* list of bytes that came while reading was paused, or NULL */
+	PyObject *context; /* contextvars.Context to call in, or NULL */
+	struct piece *queue;
+	PyObject *waiter; /* coro: the awaitable that the coroutine is suspended in */
+	PyObject *spare;  /* coro: an awaitable to be used again */
+	PyObject *fresh;  /* coro: bytes on their way to the coroutine that is being resumed */
 
-	struct piece *queue, **queue_end;
-	uint64_t pending_bytes;   /* in the queue */
-	uint64_t high, low;       /* water marks of pending_bytes */
-	uint64_t send_ids;        /* last identity given */
-	PyObject *inbox;          /* list of bytes that came while reading was paused, or NULL */
-	PyObject *context;        /* contextvars.Context to call in, or NULL */
-	PyObject *factory, *done; /* of connect(), until it is decided */
-	PyObject *error;          /* why it was aborted by us, for connection_lost */
-	PyObject *data;           /* the application's own */
-	struct vly_addr *names;   /* local, peer */
+	struct piece **queue_end;
+	uint64_t pending_bytes;         /* in the queue */
+	uint64_t high, low;             /* water marks of pending_bytes */
+	uint64_t send_ids;              /* last identity given */
+	PyObject *factory, *done;       /* of connect(), until it is decided */
+	PyObject *error;                /* why it was aborted by us, for connection_lost */
+	PyObject *data;                 /* the application's own */
+	struct vly_addr *names;         /* local, peer */
 	struct transport *next, **back; /* the engine's list of connections */
 	struct transport *todo_next;
 	PyObject *weakrefs;
-	/* Conn alone */
-	PyObject *fresh;  /* bytes on their way to the coroutine that is being resumed */
-	PyObject *spare;  /* an awaitable to be used again */
-	PyObject *waiter; /* the awaitable that the coroutine is suspended in */
 };
+
+#define TRANSPORT_HOT_BYTES offsetof(struct transport, queue_end)
 
 extern PyType_Spec transport_spec, conn_spec;
 
