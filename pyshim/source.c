@@ -137,7 +137,8 @@ static int give_cookies(struct source *s, struct vly_event *events, int n, uint6
 		events[n++] = (struct vly_event){
 			.data = s->cookies[given++], .kind = VLY_SENT, .stamp_ns = now_ns};
 	s->cookies_count -= given;
-	memmove(s->cookies, s->cookies + given, s->cookies_count * sizeof(*s->cookies));
+	if (given)
+		memmove(s->cookies, s->cookies + given, s->cookies_count * sizeof(*s->cookies));
 	return n;
 }
 
