@@ -2,6 +2,8 @@
 #ifndef VLY_BENCH_COMMANDS_H
 #define VLY_BENCH_COMMANDS_H
 
+#include <stdio.h>
+
 int command_pingpong(int argc, char **argv);
 int command_ab(int argc, char **argv);
 int command_compare(int argc, char **argv);
@@ -21,6 +23,12 @@ int command_echo_server(int argc, char **argv);
 struct argp;
 void command_parse(const char *command, const struct argp *argp, int argc, char **argv,
 		   void *input);
+
+/*
+ * Flushes what a command printed. `code`, but EXIT_FAILED for EXIT_OK if any of it could not be
+ * written; that is told on stderr, once.
+ */
+int command_flush(const char *command, FILE *out, int code);
 
 /* N of "--control-fd N" as the only arguments; -1: it is not that. */
 int command_control_fd(int argc, char **argv);

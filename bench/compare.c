@@ -333,8 +333,6 @@ int command_compare(int argc, char **argv)
 	}
 	if (code == EXIT_OK)
 		code = compare_files(&args, data);
-	if (fflush(stdout) != 0 && code == EXIT_OK)
-		code = EXIT_FAILED;
 	for (int i = 0; i < 2; i++)
 		result_data_fini(&data[i]);
 	return code;

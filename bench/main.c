@@ -2,6 +2,8 @@
 #include "bench/commands.h"
 
 #include <argp.h>
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,20 @@ void command_parse(const char *command, const struct argp *argp, int argc, char 
 	argv[0] = NULL;
 }
 
+int command_flush(const char *command, FILE *out, int code)
+{
+	bool failed = ferror(out) != 0;
+
+	errno = 0;
+	failed = fflush(out) != 0 || failed;
+	if (!failed)
+		return code;
+	clearerr(out); /* told once */
+	fprintf(stderr, "volley%s%s: the output could not be written%s%s\n", *command ? " " : "",
+		command, errno ? ": " : "", errno ? strerror(errno) : "");
+	return code == EXIT_OK ? EXIT_FAILED : code;
+}
+
 int command_control_fd(int argc, char **argv)
 {
 	char why[128];
@@ -93,7 +109,7 @@ static const struct command *find_command(const char *name)
 	usage_error("", "there is no command '%s'", name);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		print_help(stderr);
@@ -116,4 +132,13 @@ int main(int argc, char **argv)
 	if (argv[1][0] == '-')
 		usage_error("", "there is no option %s before the command", argv[1]);
 	return find_command(argv[1])->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	/* The command's parser overwrites it. */
+	const char *command = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
+	int code = run(argc, argv);
+
+	return command_flush(command, stdout, code);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench/child.h"
+#include "bench/commands.h"
 #include "bench/comparison.h"
 #include "bench/finding.h"
 #include "bench/preflight.h"
@@ -426,8 +427,7 @@ static int conclude(const struct state *state, int code)
 	if (lines)
 		print_lines(format == SHEET_CSV ? stderr : out, lines, format);
 	free(lines);
-	fflush(out);
-	return code;
+	return command_flush(session->options->command, out, code);
 }
 
 int session_run(struct session *session)

@@ -108,6 +108,16 @@ class Files(VolleyTest):
         self.assertIn('No space left on device; the file is incomplete', done.err)
         self.assertIn('c_epoll', done.out)
 
+    def test_a_table_that_cannot_be_written_is_a_failure_and_the_file_says_so(self):
+        if not os.path.exists('/dev/full'):
+            self.skipTest('there is no /dev/full')
+        for words in (['pingpong', *QUICK, 'c_epoll', '--json', self.json], ['list'], ['--help']):
+            with open('/dev/full', 'w', encoding='utf-8') as full:
+                done = subprocess.run([volley_cli.VOLLEY, *words], check=False, stdout=full, text=True,
+                                      stderr=subprocess.PIPE, timeout=volley_cli.PATIENCE_S)
+            self.assertEqual(done.returncode, 1, words)
+            self.assertEqual(done.stderr.count('the output could not be written: No space left on device'), 1, done.stderr)
+        self.assertEqual(self.read()[2]['exit_code'], 1)
 
     def test_a_file_that_outgrows_its_limit_is_told_and_compare_refuses_it(self):
         import resource
