@@ -3,6 +3,7 @@
 
 #include <argp.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/options.h"
 #include "bench/variant.h"
@@ -41,17 +42,19 @@ int command_list(int argc, char **argv)
 	const char *python = "/usr/bin/python3";
 	const struct cpus none = {.count = 0};
 	const struct variant *variant;
+	int width = 0;
 
 	command_parse(COMMAND, &parser, argc, argv, &python);
+	for (size_t i = 0; (variant = variant_at(i)); i++)
+		if ((int)strlen(variant->name) > width)
+			width = (int)strlen(variant->name);
 	for (size_t i = 0; (variant = variant_at(i)); i++) {
 		struct variant_setting setting = {
 			.host = "127.0.0.1", .cpus = &none, .python = python};
 		char why[512] = "";
 		int err = variant->check(variant, &setting, why, sizeof(why));
-		printf("%-17s %-12s %s%s%s\n", variant->name, err ? "unavailable" : "available",
-		       variant->summary, err ? "; " : "", why);
+		printf("%-*s  %-12s %s%s%s\n", width, variant->name,
+		       err ? "unavailable" : "available", variant->summary, err ? "; " : "", why);
 	}
-	if (fflush(stdout) != 0)
-		return EXIT_FAILED;
 	return EXIT_OK;
 }
