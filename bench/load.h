@@ -124,7 +124,7 @@ struct load_result {
 	uint64_t lost, wrong, excess, silent;
 	struct total total; /* of the whole run; unknown if messages were under way at its end */
 	bool interrupted;   /* `interrupted` was seen: what was measured until then stands here */
-	char reason[256];   /* why it is not ok, empty if ok */
+	char reason[512];   /* why it is not ok, empty if ok */
 };
 
 #define LOAD_BATCH 64

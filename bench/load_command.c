@@ -224,7 +224,8 @@ int command_load(int argc, char **argv)
 	session->load_nic = args->load.shape.nic;
 	session->rows_count = 1;
 	struct session_row *row = &session->rows[0];
-	if (preflight_load(&args->load, row->unavailable, sizeof(row->unavailable)) == 0)
+	if (preflight_load(&args->load, &args->peer.addr, row->unavailable,
+			   sizeof(row->unavailable)) == 0)
 		row->unavailable[0] = '\0';
 	join_server(&args->peer);
 	row->name = args->peer.variant;

@@ -37,7 +37,7 @@ struct pingpong_errors {
 	uint64_t wrong;   /* not the bytes that were sent */
 	uint64_t excess;  /* more bytes than were sent */
 	int first_err;    /* -errno of the first; 0: none */
-	char first[200];  /* and its description */
+	char first[400];  /* and its description */
 };
 
 /* What came of it. "Window" stands where only what ended, or was due, in it counts. */

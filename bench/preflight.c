@@ -123,19 +123,6 @@ static int check_conntrack(uint32_t connections, char *why, size_t why_bytes)
 	return -ENFILE;
 }
 
-int preflight_load(const struct load_options *options, char *why, size_t why_bytes)
-{
-	unsigned int cores = options->load_cpus.count ? options->load_cpus.count : 1;
-	uint64_t needed =
-		(uint64_t)options->connections + LOAD_FDS_BASE + LOAD_FDS_PER_CORE * cores;
-
-	int err = check_descriptors("the load generator", needed, options->connections, why,
-				    why_bytes);
-	err = err ? err : check_ports(options, why, why_bytes);
-	err = err ? err : vly_nic_check(options->shape.nic, why, why_bytes);
-	return err ? err : check_conntrack(options->connections, why, why_bytes);
-}
-
 /* Binds the way servers do. 0 or -errno. */
 static int try_bind(const struct vly_addr *addr)
 {
@@ -156,6 +143,61 @@ static int try_bind(const struct vly_addr *addr)
 	int err = bind(fd, (struct sockaddr *)&name, len) != 0 || listen(fd, 1) != 0 ? -errno : 0;
 	close(fd);
 	return err;
+}
+
+static const char *family_name(int family)
+{
+	return family == VLY_IP4 ? "IPv4" : family == VLY_IP6 ? "IPv6" : "a Unix socket";
+}
+
+/*
+ * The first and the last one: if they are this machine's, those between them are, as a rule. Else
+ * each connection would fail by itself.
+ */
+static int check_sources(const struct sources *sources, const struct vly_addr *target, char *why,
+			 size_t why_bytes)
+{
+	char text[VLY_ADDR_TEXT_MAX];
+
+	if (!sources->count)
+		return 0;
+	if (sources->first.family != target->family) {
+		snprintf(
+			why, why_bytes,
+			"--source-ip: the server is reached by %s, these are %s addresses; name some of its family",
+			family_name(target->family), family_name(sources->first.family));
+		return -EAFNOSUPPORT;
+	}
+	for (uint32_t i = 0; i<sources->count; i += sources->count> 1 ? sources->count - 1 : 1) {
+		struct vly_addr addr = sources_at(sources, i);
+		int err = try_bind(&addr);
+
+		if (!err)
+			continue;
+		sources_format(&(struct sources){.first = addr, .count = 1}, text, sizeof(text));
+		snprintf(
+			why, why_bytes,
+			"--source-ip: nothing can be sent from %s: %s; ip addr tells the addresses of this machine, and as root "
+			"ip addr add %s dev DEVICE gives it another",
+			text, strerror(-err), text);
+		return err;
+	}
+	return 0;
+}
+
+int preflight_load(const struct load_options *options, const struct vly_addr *target, char *why,
+		   size_t why_bytes)
+{
+	unsigned int cores = options->load_cpus.count ? options->load_cpus.count : 1;
+	uint64_t needed =
+		(uint64_t)options->connections + LOAD_FDS_BASE + LOAD_FDS_PER_CORE * cores;
+
+	int err = check_descriptors("the load generator", needed, options->connections, why,
+				    why_bytes);
+	err = err ? err : check_ports(options, why, why_bytes);
+	err = err ? err : check_sources(&options->shape.sources, target, why, why_bytes);
+	err = err ? err : vly_nic_check(options->shape.nic, why, why_bytes);
+	return err ? err : check_conntrack(options->connections, why, why_bytes);
 }
 
 int preflight_port(const struct vly_addr *addr, char *why, size_t why_bytes)

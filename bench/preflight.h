@@ -21,7 +21,8 @@ uint64_t preflight_raise_descriptors(void);
  */
 int preflight_server(const struct variant *variant, const struct variant_setting *setting,
 		     char *why, size_t why_bytes);
-int preflight_load(const struct load_options *options, char *why, size_t why_bytes);
+int preflight_load(const struct load_options *options, const struct vly_addr *target, char *why,
+		   size_t why_bytes);
 int preflight_port(const struct vly_addr *addr, char *why, size_t why_bytes);
 
 /*

@@ -4,8 +4,10 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import unittest
 
+import volley_cli
 from volley_cli import VolleyTest, descendants, peer, processes, wait_until
 
 PRECISION = 1 / 1024  # of the histogram
@@ -153,9 +155,26 @@ class Shapes(Load):
             self.finish(child)
         self.assertEqual(seen, {'127.0.1.5', '127.0.1.6', '127.0.1.7'})
 
-    def test_an_address_that_is_not_ours_is_a_failure_with_a_hint(self):
-        done = self.expect(1, 'pingpong', 'c_epoll', '-c', '4', '--source-ip', '192.0.2.1')
-        self.assertIn('--source-ip', done.err)
+    def test_an_address_that_is_not_ours_is_refused_before_anything_starts(self):
+        for words, why in (('192.0.2.1', 'from 192.0.2.1: Cannot assign'),
+                           ('127.255.255.254-128.0.0.1', 'from 128.0.0.1: Cannot assign'),
+                           ('::1', 'reached by IPv4, these are IPv6 addresses')):
+            reason, done = self.unavailable('-c', '4', '--source-ip', words)
+            self.assertIn(why, reason)
+            self.assertNotIn('1 run, about', done.err)
+
+    def test_ports_that_run_out_are_a_failure_with_the_whole_hint(self):
+        # In a network of its own with four ports, each of which rests after its connection.
+        script = ('ip link set lo up && sysctl -qw net.ipv4.ip_local_port_range="40000 40003" '
+                  'net.ipv4.tcp_tw_reuse=0 || exit 77; exec "$@"')
+        done = subprocess.run(['unshare', '-n', 'sh', '-c', script, 'sh', volley_cli.VOLLEY, 'pingpong', 'c_epoll',
+                               '-c', '4', '--reconnect', '1', '--source-ip', '127.0.0.1', '--duration', '1s',
+                               '--warmup', '100ms'], check=False, capture_output=True, text=True,
+                              timeout=volley_cli.PATIENCE_S)
+        if done.returncode == 77 or 'unshare failed' in done.stderr:
+            self.skipTest('no network of its own can be had here')
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn('net.ipv4.ip_local_port_range widens the range)', done.stderr)
 
     def test_more_connections_than_an_address_has_ports_come_from_several(self):
         with open('/proc/sys/net/ipv4/ip_local_port_range', encoding='ascii') as file:
