@@ -4,12 +4,11 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "bench/series.h"
 #include "bench/sheet.h"
 
 #define CELL_BYTES SHEET_CELL_BYTES
-#define UNKNOWN ((double)NAN)
 
 enum column {
 	COL_NAME,
@@ -25,25 +24,6 @@ enum column {
 	COLS
 };
 
-/* Arithmetic mean over a row's ok runs of the double at `offset` in struct run_result. */
-static double mean_of(const char *name, const struct run_result *runs, size_t count, size_t offset)
-{
-	double sum = 0, value;
-	size_t used = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (runs[i].status != RUN_OK || runs[i].canary ||
-		    strcmp(runs[i].variant, name) != 0)
-			continue;
-		memcpy(&value, (const char *)&runs[i] + offset, sizeof(value));
-		sum += value;
-		used++;
-	}
-	return used ? sum / (double)used : UNKNOWN;
-}
-
-#define MEAN(field) mean_of(name, runs, count, offsetof(struct run_result, field))
-
 static void set(struct sheet_row *row, enum column column, int digits, double value,
 		const char *unit)
 {
@@ -53,33 +33,7 @@ static void set(struct sheet_row *row, enum column column, int digits, double va
 		snprintf(row->cells[column], CELL_BYTES, "%.*f%s", digits, value, unit);
 }
 
-static void set_ns(struct sheet_row *row, enum column column, double ns)
-{
-	static const char *const units[] = {"ns", "us", "ms", "s"};
-	int unit = 0;
-
-	for (; ns >= 999.5 && unit < 3; unit++)
-		ns /= 1e3;
-	if (isnan(ns))
-		snprintf(row->cells[column], CELL_BYTES, "-");
-	else
-		snprintf(row->cells[column], CELL_BYTES, "%.3g %s", ns, units[unit]);
-}
-
-/* Share of what was due in the window that was not sent, over all ok runs. */
-static double unsent_share(const char *name, const struct run_result *runs, size_t count)
-{
-	uint64_t scheduled = 0, unsent = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (runs[i].status != RUN_OK || runs[i].canary ||
-		    strcmp(runs[i].variant, name) != 0)
-			continue;
-		scheduled += runs[i].load.scheduled;
-		unsent += runs[i].load.unsent;
-	}
-	return scheduled ? (double)unsent / (double)scheduled : UNKNOWN;
-}
+#define MEAN(field) series_plain_mean(runs, count, name, offsetof(struct run_result, field))
 
 static void fill(struct sheet_row *row, const char *name, const struct run_result *runs,
 		 size_t count)
@@ -89,11 +43,11 @@ static void fill(struct sheet_row *row, const char *name, const struct run_resul
 	set(row, COL_LITTLE, 3, MEAN(little), "");
 	set(row, COL_CONNECTS, 0, MEAN(load.connects_per_s), "");
 	set(row, COL_SENT, 0, MEAN(rate_msg_per_s), "");
-	set(row, COL_UNSENT, 2, unsent_share(name, runs, count) * 100, "%");
-	set_ns(row, COL_LAG, MEAN(load.lag_mean_ns));
-	set_ns(row, COL_SERVICE_P50, MEAN(load.service_ns[RUN_P50]));
-	set_ns(row, COL_SERVICE_P99, MEAN(load.service_ns[RUN_P99]));
-	set_ns(row, COL_SERVICE_P999, MEAN(load.service_ns[RUN_P999]));
+	set(row, COL_UNSENT, 2, series_unsent_share(runs, count, name) * 100, "%");
+	sheet_time(MEAN(load.lag_mean_ns), row->cells[COL_LAG]);
+	sheet_time(MEAN(load.service_ns[RUN_P50]), row->cells[COL_SERVICE_P50]);
+	sheet_time(MEAN(load.service_ns[RUN_P99]), row->cells[COL_SERVICE_P99]);
+	sheet_time(MEAN(load.service_ns[RUN_P999]), row->cells[COL_SERVICE_P999]);
 }
 
 void load_table_print(FILE *out, const struct load_options *options, const char *const *names,

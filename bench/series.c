@@ -63,6 +63,35 @@ size_t series_all(const struct run_result *runs, size_t count, const char *row, 
 	return used;
 }
 
+double series_plain_mean(const struct run_result *runs, size_t count, const char *row,
+			 size_t offset)
+{
+	double sum = 0, value;
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!belongs(&runs[i], row) || runs[i].canary)
+			continue;
+		memcpy(&value, (const char *)&runs[i] + offset, sizeof(value));
+		sum += value;
+		used++;
+	}
+	return used ? sum / (double)used : UNKNOWN;
+}
+
+double series_unsent_share(const struct run_result *runs, size_t count, const char *row)
+{
+	uint64_t scheduled = 0, unsent = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!belongs(&runs[i], row) || runs[i].canary)
+			continue;
+		scheduled += runs[i].load.scheduled;
+		unsent += runs[i].load.unsent;
+	}
+	return scheduled ? (double)unsent / (double)scheduled : UNKNOWN;
+}
+
 uint32_t series_blocks(const struct run_result *runs, size_t count)
 {
 	uint32_t blocks = 0;

@@ -27,6 +27,16 @@ void series_by_block(const struct run_result *runs, size_t count, const char *ro
 size_t series_all(const struct run_result *runs, size_t count, const char *row, enum metric metric,
 		  bool canaries, double *values);
 
+/*
+ * Arithmetic mean over the row's ok runs, without canaries, of the double at `offset` in struct
+ * run_result; NAN if there is none. For what may be 0, which has no logarithm.
+ */
+double series_plain_mean(const struct run_result *runs, size_t count, const char *row,
+			 size_t offset);
+
+/* Share of the messages due in the windows of those runs that was not sent; NAN: none was due. */
+double series_unsent_share(const struct run_result *runs, size_t count, const char *row);
+
 /* The highest block that any run belongs to. */
 uint32_t series_blocks(const struct run_result *runs, size_t count);
 

@@ -1,6 +1,7 @@
 /* sheet.c - cells in rows and columns, as aligned text, Markdown or CSV */
 #include "bench/sheet.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char *const format_names[] = {"text", "markdown", "csv"};
@@ -11,6 +12,21 @@ int sheet_format_of(const char *name)
 		if (strcmp(name, format_names[i]) == 0)
 			return (int)i;
 	return -1;
+}
+
+char *sheet_time(double ns, char text[SHEET_CELL_BYTES])
+{
+	static const char *const units[] = {"ns", "us", "ms", "s"};
+	int unit = 0;
+
+	/* From there on three digits would read 1e+03. */
+	for (; ns >= 999.5 && unit < 3; unit++)
+		ns /= 1e3;
+	if (isnan(ns))
+		snprintf(text, SHEET_CELL_BYTES, "-");
+	else
+		snprintf(text, SHEET_CELL_BYTES, "%.3g %s", ns, units[unit]);
+	return text;
 }
 
 /* `row` -1: the heads. */

@@ -12,7 +12,7 @@ enum sheet_format {
 	SHEET_CSV
 };
 
-#define SHEET_COLUMNS_MAX 24
+#define SHEET_COLUMNS_MAX 32
 #define SHEET_CELL_BYTES 64
 
 struct sheet_column {
@@ -31,6 +31,9 @@ struct sheet {
 	const struct sheet_row *rows; /* borrowed */
 	size_t rows_count;
 };
+
+/* "1.5 us": a time as people read it, three digits; "-": unknown (NAN). Returns `text`. */
+char *sheet_time(double ns, char text[SHEET_CELL_BYTES]);
 
 /* Prints the heads, then a line for each row. */
 void sheet_print(FILE *out, const struct sheet *sheet, enum sheet_format format);

@@ -73,6 +73,14 @@ enum {
 	FIG_SYSCALLS,
 	FIG_USER,
 	FIG_JAIN,
+	FIG_LITTLE,
+	FIG_LOAD_BUSY,
+	FIG_CONNECTS,
+	FIG_OFFERED, /* from here on: of an open loop */
+	FIG_UNSENT,
+	FIG_SERVICE_P50,
+	FIG_SERVICE_P99,
+	FIG_SERVICE_P999,
 	FIGS
 };
 
@@ -96,6 +104,14 @@ static const char *const figure_names[FIGS] = {
 	"syscalls_per_msg",
 	"user_share",
 	"fairness_jain",
+	"little",
+	"load_busy_share",
+	"connects_per_s",
+	"offered_msg_per_s",
+	"unsent_share",
+	"service_p50_ns",
+	"service_p99_ns",
+	"service_p999_ns",
 };
 
 struct figures {
@@ -135,20 +151,6 @@ static void format_count(double value, char *text, size_t size_bytes)
 	text[out] = '\0';
 }
 
-static void format_ns(double ns, char *text, size_t size_bytes)
-{
-	if (isnan(ns))
-		snprintf(text, size_bytes, "-");
-	else if (ns < 1e3)
-		snprintf(text, size_bytes, "%.0f ns", ns);
-	else if (ns < 1e6)
-		snprintf(text, size_bytes, "%.3g us", ns / 1e3);
-	else if (ns < 1e9)
-		snprintf(text, size_bytes, "%.3g ms", ns / 1e6);
-	else
-		snprintf(text, size_bytes, "%.3g s", ns / 1e9);
-}
-
 /* Mean over the ok runs of a row of the double at `offset` in struct run_result. */
 static struct table_mean mean_of(const char *name, const struct run_result *runs, size_t count,
 				 size_t offset)
@@ -168,24 +170,6 @@ static struct table_mean mean_of(const char *name, const struct run_result *runs
 	return mean;
 }
 
-/* Arithmetic mean over its ok runs of the double at `offset`, which may be 0. */
-static double plain_mean_of(const char *name, const struct run_result *runs, size_t count,
-			    size_t offset)
-{
-	double sum = 0, value;
-	unsigned int used = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (runs[i].status != RUN_OK || runs[i].canary ||
-		    strcmp(runs[i].variant, name) != 0)
-			continue;
-		memcpy(&value, (const char *)&runs[i] + offset, sizeof(value));
-		sum += value;
-		used++;
-	}
-	return used ? sum / used : UNKNOWN;
-}
-
 /* What the row's probe counted, the same for every run; NULL: nothing. */
 static const struct syscalls *syscalls_of(const char *name, const struct run_result *runs,
 					  size_t count)
@@ -200,15 +184,8 @@ static const struct syscalls *syscalls_of(const char *name, const struct run_res
 #define MEAN(name, runs, count, field)                                                             \
 	mean_of(name, runs, count, offsetof(struct run_result, field))
 
-static bool any_limited(const char *name, const struct run_result *runs, size_t count,
-			const char *limited)
-{
-	for (size_t i = 0; i < count; i++)
-		if (runs[i].status == RUN_OK && strcmp(runs[i].variant, name) == 0 &&
-		    runs[i].limited && strcmp(runs[i].limited, limited) == 0)
-			return true;
-	return false;
-}
+#define PLAIN_MEAN(name, runs, count, field)                                                       \
+	series_plain_mean(runs, count, name, offsetof(struct run_result, field))
 
 static void append_flag(char *cell, const char *flag)
 {
@@ -242,10 +219,25 @@ static void fill_flags(char *flags, const char *name, const struct run_result *r
 	}
 	if (unfair)
 		append_flag(flags, "UNFAIR");
-	if (any_limited(name, runs, count, "client"))
+	if (series_limited(runs, count, name, "client"))
 		append_flag(flags, "client-limited");
-	else if (any_limited(name, runs, count, "both"))
+	else if (series_limited(runs, count, name, "both"))
 		append_flag(flags, "both-limited");
+}
+
+static void fill_load(double *value, const struct load_options *options, const char *name,
+		      const struct run_result *runs, size_t count)
+{
+	double rate = options->shape.rate_msg_per_s;
+
+	value[FIG_LITTLE] = PLAIN_MEAN(name, runs, count, little);
+	value[FIG_LOAD_BUSY] = PLAIN_MEAN(name, runs, count, load_busy_share);
+	value[FIG_CONNECTS] = PLAIN_MEAN(name, runs, count, load.connects_per_s);
+	value[FIG_OFFERED] = rate > 0 ? rate : UNKNOWN;
+	value[FIG_UNSENT] = series_unsent_share(runs, count, name);
+	value[FIG_SERVICE_P50] = MEAN(name, runs, count, load.service_ns[RUN_P50]).mean;
+	value[FIG_SERVICE_P99] = MEAN(name, runs, count, load.service_ns[RUN_P99]).mean;
+	value[FIG_SERVICE_P999] = MEAN(name, runs, count, load.service_ns[RUN_P999]).mean;
 }
 
 static void fill_figures(struct figures *f, const struct load_options *options, const char *name,
@@ -255,7 +247,7 @@ static void fill_figures(struct figures *f, const struct load_options *options, 
 
 	memset(f, 0, sizeof(*f));
 	f->name = name;
-	f->bound = any_limited(name, runs, count, "client");
+	f->bound = series_limited(runs, count, name, "client");
 	fill_flags(f->flags, name, runs, count);
 	f->value[FIG_CONNECTIONS] = options->connections;
 	f->value[FIG_SIZE] = options->size_bytes;
@@ -272,10 +264,9 @@ static void fill_figures(struct figures *f, const struct load_options *options, 
 	f->value[FIG_LOAD_CPU] = MEAN(name, runs, count, load_cpu_us_per_msg).mean;
 	const struct syscalls *syscalls = syscalls_of(name, runs, count);
 	f->value[FIG_SYSCALLS] = syscalls ? syscalls->total : UNKNOWN;
-	f->value[FIG_USER] =
-		plain_mean_of(name, runs, count, offsetof(struct run_result, user_share));
-	f->value[FIG_JAIN] =
-		plain_mean_of(name, runs, count, offsetof(struct run_result, fairness.jain));
+	f->value[FIG_USER] = PLAIN_MEAN(name, runs, count, user_share);
+	f->value[FIG_JAIN] = PLAIN_MEAN(name, runs, count, fairness.jain);
+	fill_load(f->value, options, name, runs, count);
 }
 
 /* Ratios to the first row that has the figure; a rate that is only a bound has none and gives none. */
@@ -320,9 +311,9 @@ static void fill_row(struct sheet_row *row, const struct figures *f)
 	put(row, COL_INTERVAL, "+-", 1, (v[FIG_RATE_UPPER] / v[FIG_RATE] - 1) * 100, "%");
 	put(row, COL_SPREAD, "+-", 1, (v[FIG_RATE_SPREAD] - 1) * 100, "%");
 	put(row, COL_RATIO, "", 3, v[FIG_RATIO], "");
-	format_ns(v[FIG_P50], row->cells[COL_P50], CELL_BYTES);
-	format_ns(v[FIG_P99], row->cells[COL_P99], CELL_BYTES);
-	format_ns(v[FIG_P999], row->cells[COL_P999], CELL_BYTES);
+	sheet_time(v[FIG_P50], row->cells[COL_P50]);
+	sheet_time(v[FIG_P99], row->cells[COL_P99]);
+	sheet_time(v[FIG_P999], row->cells[COL_P999]);
 	put(row, COL_CPU, "", 3, v[FIG_CPU], "");
 	put(row, COL_CPU_RATIO, "", 3, v[FIG_CPU_RATIO], "");
 	put(row, COL_LOAD_CPU, "", 3, v[FIG_LOAD_CPU], "");

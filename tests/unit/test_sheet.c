@@ -3,6 +3,7 @@
 
 #include "tests/support/leak.h"
 
+#include <math.h>
 #include <string.h>
 
 TestSuite(sheet, .fini = vly_leak_gate);
@@ -72,4 +73,17 @@ Test(sheet, formats_have_names)
 	cr_assert_eq(sheet_format_of("csv"), SHEET_CSV);
 	cr_assert_eq(sheet_format_of("html"), -1);
 	cr_assert_eq(sheet_format_of(""), -1);
+}
+
+Test(sheet, a_time_is_rounded_into_the_unit_that_it_is_shown_in)
+{
+	char text[SHEET_CELL_BYTES];
+
+	cr_assert_str_eq(sheet_time(999.4, text), "999 ns");
+	cr_assert_str_eq(sheet_time(999.6, text), "1 us");
+	cr_assert_str_eq(sheet_time(1500, text), "1.5 us");
+	cr_assert_str_eq(sheet_time(999700, text), "1 ms");
+	cr_assert_str_eq(sheet_time(999.7e6, text), "1 s");
+	cr_assert_str_eq(sheet_time(60e9, text), "60 s");
+	cr_assert_str_eq(sheet_time((double)NAN, text), "-");
 }

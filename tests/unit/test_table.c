@@ -72,16 +72,21 @@ static struct run_result result_of(const char *variant, double rate)
 	r.fairness.jain = 1;
 	r.limited = "no";
 	r.load_cpu_us_per_msg = UNKNOWN;
+	r.little = 1;
+	r.load_busy_share = 0.5;
+	r.load.connects_per_s = UNKNOWN;
+	for (int i = 0; i < RUN_PERCENTILES; i++)
+		r.load.service_ns[i] = UNKNOWN;
 	return r;
 }
+
+static double offered; /* by --rate; 0: closed loop */
 
 static const char *printed_as(enum sheet_format format, const char *const *names,
 			      size_t names_count, const struct run_result *runs, size_t runs_count)
 {
 	static char text[8192];
-	static struct load_options options;
-
-	options.format = format;
+	struct load_options options = {.format = format, .shape.rate_msg_per_s = offered};
 
 	options.connections = 100;
 	options.size_bytes = 64;
@@ -226,11 +231,31 @@ Test(table, csv_has_plain_numbers_and_nothing_for_what_is_unknown)
 	cr_assert(strncmp(text, "variant,connections,size_bytes,depth,runs_ok,rate_msg_per_s,",
 			  60) == 0,
 		  "%s", text);
-	cr_assert_not_null(strstr(text, "\na,100,64,1,1,1234567,,,,1,1500,1500,,2.5,1,,,,1,0,\n"),
-			   "%s", text);
 	cr_assert_not_null(
-		strstr(text, "\nb,100,64,1,1,2000,,,,,1500,1500,,2.5,1,,,,1,1,client-limited\n"),
+		strstr(text, "\na,100,64,1,1,1234567,,,,1,1500,1500,,2.5,1,,,,1,1,0.5,,,,,,,0,\n"),
 		"%s", text);
+	cr_assert_not_null(
+		strstr(text,
+		       "\nb,100,64,1,1,2000,,,,,1500,1500,,2.5,1,,,,1,1,0.5,,,,,,,1,client-limited\n"),
+		"%s", text);
+}
+
+Test(table, csv_of_an_open_loop_has_what_was_offered_unsent_and_the_service_times)
+{
+	const char *const names[] = {"a"};
+	struct run_result runs[] = {result_of("a", 1000)};
+
+	runs[0].load.scheduled = 2000;
+	runs[0].load.unsent = 500;
+	runs[0].load.service_ns[RUN_P50] = 300;
+	runs[0].load.service_ns[RUN_P99] = 700;
+	offered = 1500;
+	const char *text = printed_as(SHEET_CSV, names, 1, runs, 1);
+	offered = 0;
+	cr_assert_not_null(strstr(text, ",little,load_busy_share,connects_per_s,offered_msg_per_s,"
+					"unsent_share,service_p50_ns,service_p99_ns,"),
+			   "%s", text);
+	cr_assert_not_null(strstr(text, ",1,0.5,,1500,0.25,300,700,,0,\n"), "%s", text);
 }
 
 Test(table, markdown_is_a_table)
