@@ -225,7 +225,7 @@ static const struct argp_option load_option_table[] = {
 	 "measured window: 500ms, 10s, 5m, 1h; bare numbers are seconds (default 10s)", 0},
 	{"warmup", KEY_WARMUP, "T", 0, "traffic before the window, not measured (default 3s)", 0},
 	{"runs", KEY_RUNS, "N", 0,
-	 "runs of every row, in blocks of random order (default 1; from 5 on intervals are printed)",
+	 "runs of every row, in blocks of random order (default 1, ab: at most 33; from 5 on intervals are printed)",
 	 0},
 	{"preset", KEY_PRESET, "NAME", 0,
 	 "smoke: 1 short run; standard: 10 runs; publish: 33 or as many more as the first 10 ask for",
