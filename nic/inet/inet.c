@@ -200,8 +200,17 @@ static void inet_alarm(struct vly_nic *nic, struct vly_conn_head *head)
 	struct vly_inet *inet = vly_inet_of(nic);
 
 	set_now(inet, nic->env->batch.stamp_ns);
-	if (!head)
-		return; /* to wake the core was all: polling looks at what is due */
+	if (!head) {
+		/*
+		 * Polling looks at what is due. What it put off while this alarm was still armed is armed
+		 * now; not in the past, where it would ring without end.
+		 */
+		uint64_t due_ns = VLY_MIN(inet->tcp->minis_ns, inet->hops.next_ns);
+
+		if (due_ns != UINT64_MAX)
+			vly_inet_watch(inet, VLY_MAX(due_ns, inet->now_ns + 1));
+		return;
+	}
 	if (head->type == VLY_STREAM)
 		vly_tcp_alarm(inet, vly_tcp_of(head));
 }

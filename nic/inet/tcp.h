@@ -83,7 +83,7 @@ struct vly_tcp {
 	uint16_t mss;  /* payload of a full segment, options of timestamps taken off */
 	uint16_t bits; /* enum vly_tcp_bit */
 	uint8_t retries;
-	uint8_t unacked; /* full segments received since the last ACK */
+	uint8_t unacked; /* segments with data received since the last ACK */
 	uint16_t spare;
 };
 
@@ -164,6 +164,12 @@ static inline struct vly_tcp *vly_tcp_at(const struct vly_inet *inet, uint32_t s
 static inline struct vly_side *vly_tcp_side(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
 	return tcp->bits & VLY_TCP_B_SIDE ? vly_side_at(&inet->tcp->sides, tcp->side) : NULL;
+}
+
+/* Our receive window: what is configured, as far as the header's field can say it. */
+static inline uint32_t vly_tcp_window(const struct vly_inet *inet, const struct vly_tcp *tcp)
+{
+	return VLY_MIN(inet->tcp->conf.window, 65535u << (tcp->wscale >> 4));
 }
 
 static inline uint32_t vly_tcp_flight(const struct vly_tcp *tcp)

@@ -167,7 +167,8 @@ static void send_cookie(struct vly_inet *inet, const struct vly_tcp_segment *seg
 		.wscale = conf->wscale,
 		.sack = all && mini.sack,
 		.ts = mini.ts,
-		.ts_value = (vly_tcp_ts_now(inet) & ~63u) | memory,
+		/* never of the future: the peer would hold our first data for older (PAWS) */
+		.ts_value = ((vly_tcp_ts_now(inet) - memory) & ~63u) | memory,
 		.ts_echo = mini.ts_recent,
 	};
 

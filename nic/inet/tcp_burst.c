@@ -189,7 +189,7 @@ static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
 
 	event->data = (uint8_t *)(uintptr_t)header + header_len;
 	event->len = len;
-	vly_tcp_owe_ack(inet, tcp, 0);
+	vly_tcp_owe_ack(inet, tcp, ++tcp->unacked >= 2 ? VLY_TCP_B_ACK_NOW : 0);
 	return true;
 }
 

@@ -8,7 +8,7 @@
 uint32_t vly_tcp_rcv_wnd(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
 	const struct vly_side *side = vly_tcp_side(inet, tcp);
-	uint32_t window = inet->tcp->conf.window;
+	uint32_t window = vly_tcp_window(inet, tcp);
 
 	if (vly_likely(!side))
 		return window;
@@ -27,7 +27,7 @@ uint32_t vly_tcp_rcv_wnd(const struct vly_inet *inet, const struct vly_tcp *tcp)
 static void window_opened(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly_side *side)
 {
 	uint32_t edge = tcp->rcv_nxt + vly_tcp_rcv_wnd(inet, tcp);
-	uint32_t step = VLY_MIN(inet->tcp->conf.window / 2, 2u * tcp->mss);
+	uint32_t step = VLY_MIN(vly_tcp_window(inet, tcp) / 2, 2u * tcp->mss);
 
 	if (vly_seq_after(edge, side->rcv_adv) && edge - side->rcv_adv >= step &&
 	    tcp->state >= VLY_TCP_ESTABLISHED)
@@ -401,7 +401,8 @@ void vly_tcp_data_in(struct vly_inet *inet, struct vly_tcp *tcp,
 	} else if (closed_gap) {
 		fin = false; /* what followed it was longer: the FIN lies before data, a lie */
 	}
-	if (segment->len >= tcp->mss)
+	/* short ones too: the peer's tail-loss probe would not wait for a delayed ACK of two */
+	if (segment->len)
 		tcp->unacked++;
 	if (segment->len || closed_gap)
 		vly_tcp_owe_ack(inet, tcp, closed_gap || tcp->unacked >= 2 ? VLY_TCP_B_ACK_NOW : 0);

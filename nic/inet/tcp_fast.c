@@ -66,7 +66,7 @@ static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp
 	uint16_t life = htons(TTL << 8 | VLY_IP_TCP);
 	uint32_t ports = two(tcp->lport, tcp->rport);
 	uint32_t seq = htonl(tcp->snd_nxt), ack = htonl(tcp->rcv_nxt);
-	uint16_t window = htons((uint16_t)(inet->tcp->conf.window >> (tcp->wscale >> 4)));
+	uint16_t window = htons((uint16_t)(vly_tcp_window(inet, tcp) >> (tcp->wscale >> 4)));
 	uint16_t flags = htons((uint16_t)(tcp_len / 4 << 12 | VLY_TCP_ACK | VLY_TCP_PSH));
 	uint32_t fourth = two(flags, window);
 	uint64_t pseudo = addresses + htons(VLY_IP_TCP) + htons((uint16_t)(tcp_len + len));

@@ -104,7 +104,7 @@ struct vly_side *vly_tcp_need_side(struct vly_inet *inet, struct vly_tcp *tcp)
 		struct vly_side *side = vly_side_at(&inet->tcp->sides, index);
 
 		side->rcv_read = tcp->rcv_nxt;
-		side->rcv_adv = tcp->rcv_nxt + inet->tcp->conf.window;
+		side->rcv_adv = tcp->rcv_nxt + vly_tcp_window(inet, tcp);
 	}
 	return vly_tcp_side(inet, tcp);
 }
@@ -116,7 +116,7 @@ void vly_tcp_drop_side(struct vly_inet *inet, struct vly_tcp *tcp)
 	if (!side || side->seg_head != VLY_NO_SEG || side->chunk_head != VLY_NO_CHUNK ||
 	    side->ready || side->fin_early || side->rcv_read != tcp->rcv_nxt ||
 	    side->recovery != VLY_OPEN_WINDOW ||
-	    vly_seq_before(tcp->rcv_nxt + inet->tcp->conf.window, side->rcv_adv) ||
+	    vly_seq_before(tcp->rcv_nxt + vly_tcp_window(inet, tcp), side->rcv_adv) ||
 	    vly_tcp_flight(tcp))
 		return;
 	vly_side_put(&inet->tcp->sides, tcp->side);
