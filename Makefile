@@ -3,13 +3,14 @@ PREFIX ?= /usr/local
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test fuzz lint clean install
+.PHONY: help deps build demo test sim fuzz lint clean install
 
 help:
 	@echo 'make deps     install the Debian packages that are missing (root or sudo)'
 	@echo 'make build    deps, then a release build: build/volley'
 	@echo 'make demo     build, then the ping-pong line-up on this machine'
 	@echo 'make test     deps, then every test: release, ASan and UBSan, TSan'
+	@echo 'make sim      simulates hosts, network and applications (SEEDS=10000, or one: SEED=n)'
 	@echo 'make fuzz     fuzzes what is received with libFuzzer, an hour in all (SECONDS=n: n s per target)'
 	@echo 'make lint     clang-format, clang-tidy, shellcheck, Python syntax'
 	@echo 'make clean    remove the build folders'
@@ -27,6 +28,10 @@ demo: deps
 
 test: deps
 	@$(PYTHON) -B scripts/run_tests.py
+
+sim: deps
+	@$(PYTHON) -B scripts/build.py release tests/sim/sim
+	@build/tests/sim/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))
 
 fuzz: deps
 	@scripts/deps.sh lint
