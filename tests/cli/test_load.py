@@ -230,6 +230,31 @@ class Clocks(Load):
         self.assertAlmostEqual(runs[-1]['scheduled'], 250, delta=1)
         self.assertIn('open loop', done.out)
 
+    def test_a_calendar_that_jumps_by_hours_changes_nothing(self):
+        # For every process, to and fro, whenever it is read.
+        log = os.path.join(self.folder, 'readers')
+        env = {**os.environ, 'LD_PRELOAD': os.environ['VOLLEY_CLOCK_STEPS'], 'CLOCK_STEPS_LOG': log,
+               'ASAN_OPTIONS': 'verify_asan_link_order=0:' + os.environ.get('ASAN_OPTIONS', '')}
+        for clock in ('tsc', 'gettime'):
+            done = self.volley('pingpong', 'c_epoll', 'volley_epoll', '-c', '4', '--rate', '500', '--arrivals',
+                               'constant', '--warmup', '50ms', '--duration', '500ms', '--json', self.json,
+                               env={**env, 'VOLLEY_CLOCK': clock})
+            _, runs, _ = self.read()
+            if done.code == 4:
+                self.skipTest(f'invalid in every attempt: {runs[-1]["reasons"]}')
+            self.assertEqual(done.code, 0, done)
+            for run in (run for run in runs if run['status'] == 'ok'):
+                self.assertAlmostEqual(run['scheduled'], 250, delta=1)
+                self.assertAlmostEqual(run['window_s'], 0.5, delta=1e-9)
+                # What went by from the first intended send to the last echo.
+                self.assertLess(run['latency_ns']['max'], 60e9)
+                self.assertGreater(run['latency_ns']['max'], 0)
+        with open(log, encoding='utf-8') as file:
+            readers = file.read().splitlines()
+        # The header says when it was: so the jumps took place. No process that measures looks at the calendar.
+        self.assertTrue(any(' pingpong ' in reader for reader in readers), readers)
+        self.assertEqual([reader for reader in readers if '--control-fd' in reader], [])
+
 
 if __name__ == '__main__':
     unittest.main()
