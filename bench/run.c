@@ -318,10 +318,7 @@ static void take_load(struct live *live)
 	r->latency_mean_ns = load->latency_mean_ns;
 	r->latency_max_ns = (double)load->latency.max_ns;
 	r->little = load->little;
-	for (int i = 0; i < RUN_PERCENTILES; i++)
-		if (histogram_above(&load->latency, run_percentiles[i]) >= RUN_SAMPLES_ABOVE_MIN)
-			r->latency_ns[i] =
-				(double)histogram_percentile_ns(&load->latency, run_percentiles[i]);
+	run_take_percentiles(&load->latency, r->latency_ns);
 	r->hdr = live->loader.hdr;
 	live->loader.hdr = NULL;
 }
@@ -530,3 +527,11 @@ const char *run_status_name(enum run_status status)
 const double run_percentiles[RUN_PERCENTILES] = {50, 90, 95, 99, 99.9, 99.99};
 const char *const run_percentile_names[RUN_PERCENTILES] = {"p50", "p90",  "p95",
 							   "p99", "p999", "p9999"};
+
+void run_take_percentiles(const struct histogram *histogram, double *percentiles_ns)
+{
+	for (int i = 0; i < RUN_PERCENTILES; i++)
+		if (histogram_above(histogram, run_percentiles[i]) >= RUN_SAMPLES_ABOVE_MIN)
+			percentiles_ns[i] =
+				(double)histogram_percentile_ns(histogram, run_percentiles[i]);
+}

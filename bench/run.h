@@ -59,6 +59,9 @@ enum {
 extern const double run_percentiles[RUN_PERCENTILES];
 extern const char *const run_percentile_names[RUN_PERCENTILES];
 
+/* Sets those of RUN_PERCENTILES values that are not hidden. */
+void run_take_percentiles(const struct histogram *histogram, double *percentiles_ns);
+
 #define RUN_SAMPLES_ABOVE_MIN 100 /* a percentile with fewer is hidden */
 #define RUN_SATURATED 0.95        /* busy share above which a role is called saturated */
 #define RUN_STEAL_MAX 0.05

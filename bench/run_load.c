@@ -44,10 +44,7 @@ void run_load_take(struct run_result *run, struct loader *loader)
 		return;
 	load->service_mean_ns = result->service_mean_ns;
 	load->service_max_ns = (double)result->service.max_ns;
-	for (int i = 0; i < RUN_PERCENTILES; i++)
-		if (histogram_above(&result->service, run_percentiles[i]) >= RUN_SAMPLES_ABOVE_MIN)
-			load->service_ns[i] = (double)histogram_percentile_ns(&result->service,
-									      run_percentiles[i]);
+	run_take_percentiles(&result->service, load->service_ns);
 	load->hdr_service = loader->hdr_service;
 	loader->hdr_service = NULL;
 }
