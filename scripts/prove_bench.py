@@ -9,6 +9,9 @@ usage: prove_bench.py [options] PART...
               work --base-cycles for each message, too, so that they and not the load are the bottleneck
   slower-rate the same, by rate
   slower-bare the same by CPU per message without that work
+  ceiling     what the load itself can do: against the cheapest server there is, with one message under
+              way on each of 100 connections and with 64, over both nics, beside c_epoll
+  freeze      a server that stands still for 1 s of every 5: in an open loop and in a closed one
   syscalls    system calls of each message, row by row
   summary     what was measured so far, as Markdown
 
@@ -20,6 +23,7 @@ import glob
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -28,6 +32,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROWS = ['c_epoll', 'c_poll', 'c_thread', 'asyncio_proto', 'uvloop_proto', 'volley_epoll', 'volley_uring']
 VERDICT = re.compile(r'^(\S+) is ([A-Z]+) \S+ (\S+) by (CPU per message|rate): ([\d.]+) times as much, ([\d.]+) to '
                      r'([\d.]+) with ([\d.]+)% confidence, (\d+) blocks', re.MULTILINE)
+CEILINGS = [(depth, nic) for depth in (1, 64) for nic in ('epoll', 'uring')]
+FREEZES = {'freeze-open': ['--rate', '1k', '--depth', '64'], 'freeze-closed': []}
 WINDOW = ['--warmup', '200ms', '--duration', '1s']
 
 
@@ -38,6 +44,7 @@ class Proof:
         self.args = args
         args.build = os.path.abspath(args.build)
         self.volley = os.path.join(args.build, 'volley')
+        self.null = os.path.join(args.build, 'tests', 'proof', 'null_server')
         self.slow = os.path.join(args.build, 'tests', 'proof', 'slow_epoll')
         os.makedirs(args.folder, exist_ok=True)
         self.end = time.monotonic() + args.seconds
@@ -115,6 +122,22 @@ class Proof:
     def slower_bare(self):
         self.find_slower('slower-bare', 0, 'cpu')
 
+    def ceiling(self):
+        """The null server waits for all that the load keeps under way on a connection: depth times 64 bytes."""
+        for depth, nic in CEILINGS:
+            name = f'ceiling-{depth}-{nic}'
+            if not self.done(name):
+                null = f'env NULL_BYTES={depth * 64} {self.null} {{port}} {self.args.server_cpu}'
+                self.run(name, 'pingpong', '--exec', null, 'c_epoll', '--load-nic', nic, '--connections', '100',
+                         '--size', '64', '--depth', str(depth), *WINDOW, '--runs', '3')
+
+    def freeze(self):
+        peer = f'{sys.executable} -B {os.path.join(TOP, "tests", "cli", "peer.py")} {{port}} freeze:1:5'
+        for name, words in FREEZES.items():
+            if not self.done(name):
+                self.run(name, 'pingpong', '--exec', peer, '--connections', '10', *words, '--warmup', '500ms',
+                         '--duration', '15s')
+
     def syscalls(self):
         if not self.done('syscalls'):
             self.run('syscalls', 'pingpong', *ROWS, '--syscalls', '--connections', '100', '--warmup', '1s',
@@ -137,8 +160,35 @@ class Proof:
                 with open(self.path(f'{name}.txt'), encoding='utf-8') as file:
                     text = file.read()
                 print(f'{name}: {text.splitlines()[1]}: {verdicts(text)}')
+        self.summarise_ceilings()
+        self.summarise_freezes()
         if self.done('syscalls'):
             self.summarise_syscalls()
+
+    def summarise_ceilings(self):
+        print('| depth | load nic | server | messages/s | load busy | load us/msg | server us/msg | server busy |\n'
+              '|---:|---|---|---:|---:|---:|---:|---:|')
+        for depth, nic in CEILINGS:
+            if not self.done(f'ceiling-{depth}-{nic}'):
+                continue
+            runs = self.runs(f'ceiling-{depth}-{nic}')
+            for row in sorted({run['variant'] for run in runs}):
+                mine = [run for run in runs if run['variant'] == row]
+
+                def mean(key, mine=mine):
+                    return statistics.fmean(run[key] for run in mine)
+                print(f'| {depth} | {nic} | `{row}` | {mean("rate_msg_per_s"):,.0f} | '
+                      f'{mean("load_busy_share"):.0%} | {mean("load_cpu_us_per_msg"):.3f} | '
+                      f'{mean("cpu_us_per_msg"):.3f} | {mean("server_busy_share"):.0%} |')
+
+    def summarise_freezes(self):
+        for name in FREEZES:
+            if self.done(name):
+                for run in self.runs(name):
+                    told = {key: value / 1e6 for key, value in run['latency_ns'].items() if value is not None}
+                    print(f'{name}: {run["messages"]} messages; ms: '
+                          + ', '.join(f'{key} {value:.3f}' for key, value in told.items()))
+                    print(*run['warnings'], sep='\n')
 
     def summarise_syscalls(self):
         print('| row | calls a message | by name |\n|---|---:|---|')
@@ -161,7 +211,8 @@ def verdicts(text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('parts', nargs='+', metavar='PART',
-                        choices=['aa', 'equivalent', 'slower', 'slower-rate', 'slower-bare', 'syscalls', 'summary'])
+                        choices=['aa', 'equivalent', 'slower', 'slower-rate', 'slower-bare', 'ceiling', 'freeze', 'syscalls',
+                                 'summary'])
     parser.add_argument('--build', default=os.path.join(TOP, 'build'), help='build folder')
     parser.add_argument('--folder', default=os.path.join(TOP, 'build', 'proof'), help='of the results')
     parser.add_argument('--seconds', type=float, default=1e9, help='begin nothing that would end later')

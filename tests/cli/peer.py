@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""peer.py - a server that misbehaves in one way: peer.py PORT MODE; prints READY, echoes otherwise, ends on SIGTERM"""
+"""peer.py - a server that misbehaves in one way: peer.py PORT MODE; prints READY, echoes otherwise, ends on SIGTERM
+
+MODE freeze:S:T stands still for S seconds of every T (0.4 of every 1).
+"""
 
 import asyncio
 import os
@@ -14,6 +17,7 @@ MODES = ('echo', 'bytewise', 'reset', 'close', 'halfclose', 'stuck', 'wrong', 's
          'crash', 'freeze', 'delay', 'children', 'noready', 'badready', 'exit', 'loud', 'total', 'total_less', 'total_other')
 MESSAGE = 64  # bytes of one, where they are counted
 TOTAL = [0, 0]  # messages, sum of their first 8 bytes
+FREEZE = [0.4, 1.0]
 TROUBLE_AFTER = 50  # messages of a connection, so that the window has begun
 
 
@@ -75,9 +79,9 @@ class Peer(asyncio.Protocol):
         self.transport.write(data + data)
 
     def do_freeze(self, data):
-        # The whole server stands still for 0.4 of every second.
-        if time.monotonic() % 1 < 0.4:
-            time.sleep(0.4 - time.monotonic() % 1 if time.monotonic() % 1 < 0.4 else 0)
+        # The whole server stands still.
+        frozen_s, period_s = FREEZE
+        time.sleep(max(frozen_s - time.monotonic() % period_s, 0))
         self.transport.write(data)
 
     def do_delay(self, data):
@@ -120,7 +124,9 @@ async def serve(port, mode):
 
 
 def main(args):
-    port, mode = int(args[0]), args[1]
+    port = int(args[0])
+    mode, *numbers = args[1].split(':')
+    FREEZE[:len(numbers)] = map(float, numbers)
     if mode not in MODES:
         sys.exit(f'peer: no such mode: {mode}')
     if mode == 'exit':
