@@ -67,6 +67,9 @@ void progress_tick(struct progress *progress, const struct load_progress *load)
 	uint64_t now = vly_now_ns();
 	char what[128], left_text[32];
 
+	/* Until all are connected nothing of what was planned has passed. */
+	if (load && load->phase == LOAD_CONNECTING)
+		progress->run_began_ns = now;
 	if (now < progress->next_ns)
 		return;
 	progress->next_ns = now + (progress->terminal ? TERMINAL_EVERY_NS : LINE_EVERY_NS);

@@ -140,3 +140,24 @@ Test(progress, a_server_that_starts_and_connections_that_come_up_are_told)
 	progress_tick(&progress, &ramp);
 	cr_assert_not_null(strstr(captured(), ": connecting, 7 of 100; "));
 }
+
+Test(progress, while_connections_come_up_the_whole_run_is_still_to_come)
+{
+	const struct load_progress connecting = {
+		.phase = LOAD_CONNECTING, .connected = 40, .connections = 100};
+	struct progress progress = begun(false);
+
+	progress.runs_done = 3;
+	progress.run_began_ns = vly_now_ns() - 60 * NS_PER_S;
+	progress.next_ns = 0;
+	capture();
+	progress_tick(&progress, &connecting);
+	const char *text = captured();
+	cr_assert_not_null(strstr(text, "connecting, 40 of 100; 5 s left\n"), "%s", text);
+	/* And from there on it passes. */
+	progress.next_ns = 0;
+	capture();
+	progress_tick(&progress, &load);
+	text = captured();
+	cr_assert(strstr(text, "; 4 s left\n") || strstr(text, "; 5 s left\n"), "%s", text);
+}
