@@ -30,6 +30,10 @@ enum load_phase {
 	LOAD_DONE, /* connections are closed; after a failure perhaps without the ones between */
 };
 
+/* A window in which no message ended. */
+#define LOAD_NOTHING_CAME                                                                          \
+	"not one message came back within the window: a longer --duration, fewer --connections, or a machine that is less busy may help"
+
 struct load_progress {
 	enum load_phase phase; /* the last one announced */
 	uint32_t connected;    /* connections that are up */

@@ -151,8 +151,7 @@ static int name_failure(struct outcome *outcome, bool cut, int err)
 				  (unsigned long long)result->silent, outcome->params->connections,
 				  (double)outcome->times->stall_ns * 1e-9);
 	else if (!result->messages)
-		err = load_refuse(result, -ETIMEDOUT,
-				  "not one message came back within the window");
+		err = load_refuse(result, -ETIMEDOUT, LOAD_NOTHING_CAME);
 	return err;
 }
 

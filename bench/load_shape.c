@@ -282,7 +282,7 @@ char *load_shape_format(const struct load_shape *shape, char *text, size_t size_
 
 	text[0] = '\0';
 	if (shape->rate_msg_per_s > 0)
-		append(text, size_bytes, ", open loop at %.6g msg/s (%s)", shape->rate_msg_per_s,
+		append(text, size_bytes, ", open loop at %.12g msg/s (%s)", shape->rate_msg_per_s,
 		       shape->constant ? "constant" : "Poisson");
 	option_duration_format(shape->think_min_ns, from, sizeof(from));
 	option_duration_format(shape->think_max_ns, to, sizeof(to));

@@ -12,6 +12,7 @@
 #include "bench/child.h"
 #include "bench/disturbance.h"
 #include "bench/doubt.h"
+#include "bench/load.h"
 #include "bench/loader.h"
 #include "bench/preflight.h"
 #include "bench/run_load.h"
@@ -443,7 +444,7 @@ static void judge(struct live *live)
 		doubt_reason(r, RUN_INTERRUPTED, "%s",
 			     load->reason[0] ? load->reason : "the load was interrupted");
 	if (r->status == RUN_OK && r->messages == 0)
-		doubt_reason(r, RUN_FAILED, "not one message came back within the window");
+		doubt_reason(r, RUN_FAILED, LOAD_NOTHING_CAME);
 	if (r->status != RUN_OK)
 		return;
 	doubt_speed(r, "server", &o->server_cpus, &live->server_before, &live->server_after);

@@ -60,6 +60,7 @@ class OpenLoop(Load):
         self.assertAlmostEqual(run['scheduled'], 270e6, delta=164317)
         self.assertGreater(run['unsent'], run['scheduled'] // 2)
         self.assertIn('the rate was not kept', done.out)
+        self.assertIn('open loop at 900000000 msg/s', done.out)
 
     def test_depth_bounds_what_is_under_way(self):
         run, _, _ = self.load('-c', '2', '--rate', '1M', '--depth', '4', '--duration', '300ms')
@@ -137,6 +138,11 @@ class Shapes(Load):
             done = self.volley('pingpong', row, '-c', '4', '--reconnect', '3', '--warmup', '50ms', '--duration',
                                '300ms')
             self.assertIn(done.code, (0, 3, 4), done)
+
+    def test_a_window_without_a_message_is_a_failure_with_ways_out(self):
+        done = self.expect(1, 'pingpong', 'c_epoll', '-c', '2', '--rate', '0.001', '--seed', '1', '--duration', '20ms',
+                           '--warmup', '0')
+        self.assertIn('not one message came back within the window: a longer --duration', done.err)
 
     def test_a_ramp_takes_its_time(self):
         run, _, _ = self.load('-c', '50', '--ramp', '500ms', '--duration', '200ms')
