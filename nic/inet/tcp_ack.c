@@ -15,10 +15,11 @@ uint32_t vly_tcp_rto(const struct vly_inet *inet, const struct vly_tcp *tcp)
 /* RFC 5961, 5: an ACK far in the past, or of the future, is answered and dropped. */
 static bool acceptable(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
 {
-	uint32_t behind = tcp->snd_una - ack;
+	/* MAX.SND.WND, or above: no window of the peer's was larger */
+	uint32_t behind = tcp->snd_una - ack, behind_max = 65535u << (tcp->wscale & 15);
 
 	if (!vly_seq_after(ack, tcp->snd_nxt) &&
-	    (!vly_seq_before(ack, tcp->snd_una) || behind <= (1u << 30)))
+	    (!vly_seq_before(ack, tcp->snd_una) || behind <= behind_max))
 		return true;
 	inet->stats.tcp_bad_ack++;
 	if (vly_tcp_may_challenge(inet))

@@ -128,21 +128,23 @@ static void reset_in(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t window
 		challenge(inet, tcp);
 }
 
-/* RFC 7323, 5.3. False: older than what was seen. */
-static bool timestamps_in(struct vly_inet *inet, struct vly_tcp *tcp,
-			  const struct vly_tcp_segment *segment)
+/* RFC 7323, 5.3, R1. False: older than what was seen. */
+static bool is_recent(struct vly_inet *inet, const struct vly_tcp *tcp,
+		      const struct vly_tcp_segment *segment)
 {
-	uint32_t value = segment->options.ts_value;
-
-	if (!(tcp->bits & VLY_TCP_B_TS) || !(segment->options.has & VLY_TCP_HAS_TIMESTAMPS))
+	if (!(tcp->bits & VLY_TCP_B_TS) || !(segment->options.has & VLY_TCP_HAS_TIMESTAMPS) ||
+	    !vly_seq_before(segment->options.ts_value, tcp->ts_recent))
 		return true;
-	if (vly_seq_before(value, tcp->ts_recent)) {
-		inet->stats.tcp_paws++;
-		return false;
-	}
-	if (!vly_seq_after(segment->view.seq, tcp->rcv_nxt))
-		tcp->ts_recent = value;
-	return true;
+	inet->stats.tcp_paws++;
+	return false;
+}
+
+/* R3: after the window's test (R2), or anybody could write a time that makes all others old. */
+static void keep_time(struct vly_tcp *tcp, const struct vly_tcp_segment *segment)
+{
+	if (tcp->bits & VLY_TCP_B_TS && segment->options.has & VLY_TCP_HAS_TIMESTAMPS &&
+	    !vly_seq_after(segment->view.seq, tcp->rcv_nxt))
+		tcp->ts_recent = segment->options.ts_value;
 }
 
 /* Cuts off what was received before, and what the window does not reach. */
@@ -209,7 +211,7 @@ static bool checks(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_tcp_se
 		reset_in(inet, tcp, window, view);
 		return false;
 	}
-	if (!timestamps_in(inet, tcp, segment)) {
+	if (!is_recent(inet, tcp, segment)) {
 		answer_old(inet, tcp, view);
 		return false;
 	}
@@ -224,6 +226,7 @@ static bool checks(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_tcp_se
 	}
 	if (!(view->flags & VLY_TCP_ACK))
 		return false;
+	keep_time(tcp, segment);
 	trim(tcp, window, segment);
 	return true;
 }

@@ -117,3 +117,48 @@ Test(tcp_mended, full_segment_and_a_short_one_are_acknowledged_at_once)
 	cr_assert_eq(peer_expect(VLY_TCP_ACK).view.ack, peer.seq);
 	rig_close(&rig);
 }
+
+Test(tcp_mended, old_segment_with_a_time_of_the_future_is_not_believed)
+{
+	static const uint8_t options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 4, 0, 0, 0, 0, 0};
+	struct rig rig;
+	struct peer peer;
+
+	rig_open(&rig, "");
+	listen_80(&rig);
+	knock(&rig, &peer, options, sizeof(options));
+	peer.ts = true;
+	peer.ts_value = 0x401;
+	peer_send(&peer, VLY_TCP_ACK, "one", 3);
+	rig_settle(&rig);
+	cr_assert_eq(peer_expect(VLY_TCP_ACK).options.ts_echo, 0x401);
+	peer.ts_value = 0x401 + (1u << 30);
+	peer_send_at(&peer, peer.seq - 3, VLY_TCP_ACK, "one", 3);
+	rig_settle(&rig);
+	cr_assert_eq(peer_expect(VLY_TCP_ACK).options.ts_echo, 0x401);
+	peer.ts_value = 0x402;
+	peer_send(&peer, VLY_TCP_ACK, "two", 3);
+	rig_settle(&rig);
+	cr_assert_eq(rig.got_len, 6);
+	rig_close(&rig);
+}
+
+Test(tcp_mended, data_with_an_ack_older_than_any_window_is_dropped)
+{
+	struct rig rig;
+	struct peer peer;
+
+	rig_open(&rig, "");
+	rig_accept(&rig, &peer);
+	peer.ack -= (65535u << 7) + 1;
+	peer_send_at(&peer, peer.seq, VLY_TCP_ACK, "old", 3);
+	rig_settle(&rig);
+	cr_assert_eq(rig.got_len, 0);
+	cr_assert_eq(rig.inet->stats.tcp_bad_ack, 1);
+	peer_expect(VLY_TCP_ACK);
+	peer.ack++;
+	peer_send_at(&peer, peer.seq, VLY_TCP_ACK, "new", 3);
+	rig_settle(&rig);
+	cr_assert_eq(rig.got_len, 3);
+	rig_close(&rig);
+}
