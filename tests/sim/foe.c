@@ -79,6 +79,8 @@ struct lie {
 	uint32_t seq, ack;
 	uint8_t flags;
 	uint32_t payload_bytes;
+	bool ts; /* with timestamps: this one */
+	uint32_t ts_value;
 };
 
 /* A segment of flow `flow` towards its side `victim`, as if from the other. */
@@ -86,17 +88,22 @@ static void forge_tcp(struct foe *foe, struct forged *f, const struct watch_flow
 		      unsigned victim, const struct lie *lie)
 {
 	uint8_t *tcp = f->data + TCP_AT;
+	uint32_t options = lie->ts ? 12 : 0;
 
 	forge_eth(foe, f, (unsigned)watch_host(foe->watch, flow->ip[victim]), 0x800);
-	forge_ip(f, flow->ip[!victim], flow->ip[victim], 6, 20 + lie->payload_bytes);
+	forge_ip(f, flow->ip[!victim], flow->ip[victim], 6, 20 + options + lie->payload_bytes);
 	put16(tcp, flow->port[!victim]);
 	put16(tcp + 2, flow->port[victim]);
 	put32(tcp + 4, lie->seq);
 	put32(tcp + 8, lie->ack);
-	tcp[12] = 0x50;
+	tcp[12] = (uint8_t)((20 + options) / 4 << 4);
 	tcp[13] = lie->flags;
 	put16(tcp + 14, (uint32_t)rng_below(&foe->rng, 65536));
-	memset(tcp + 20, 0xbd, lie->payload_bytes);
+	if (lie->ts) {
+		put32(tcp + 20, 0x0101080a);
+		put32(tcp + 24, lie->ts_value);
+	}
+	memset(tcp + 20 + options, 0xbd, lie->payload_bytes);
 	forge_sums(f);
 }
 
@@ -112,6 +119,8 @@ static bool strike_flow(struct foe *foe, struct forged *f, unsigned kinds)
 
 	if (!flow || !flow->dir[0].syn || !flow->dir[1].syn || !flow->dir[victim].acked)
 		return false;
+	lie.ts = flow->dir[0].ts && flow->dir[1].ts && rng_chance(&foe->rng, 0.5);
+	lie.ts_value = flow->dir[!victim].ts_value + (uint32_t)rng_below(&foe->rng, 1u << 31);
 	const struct watch_dir *me = &flow->dir[victim], *peer = &flow->dir[!victim];
 	uint64_t ahead = me->edge > peer->sent + 1 ? me->edge - peer->sent - 1 : 0;
 	uint32_t inside = peer->isn + (uint32_t)(peer->sent + 1);
@@ -139,6 +148,7 @@ static bool strike_flow(struct foe *foe, struct forged *f, unsigned kinds)
 		lie.flags = WIRECHECK_SYN;
 		lie.ack = 0;
 		lie.payload_bytes = 0;
+		lie.ts = false; /* a newer time may end a TIME-WAIT (RFC 6191), whoever writes it */
 		break;
 	case 4: /* acknowledges what was never sent, with data */
 		lie.seq = inside;
@@ -147,8 +157,13 @@ static bool strike_flow(struct foe *foe, struct forged *f, unsigned kinds)
 		break;
 	case 5: /* acknowledges what was long ago, with data */
 		lie.seq = inside;
-		lie.ack = me->isn + (uint32_t)me->sent - (1u << 30) -
+		lie.ack = me->isn + (uint32_t)peer->ack - (65536u << peer->wscale) -
 			  (uint32_t)rng_below(&foe->rng, 1u << 29);
+		lie.flags = WIRECHECK_ACK;
+		break;
+	case 6: /* data of the past, at a time of the future */
+		lie.seq = peer->isn + (uint32_t)me->ack - lie.payload_bytes -
+			  (uint32_t)rng_below(&foe->rng, 100000);
 		lie.flags = WIRECHECK_ACK;
 		break;
 	default: /* data and FIN beyond the window */
@@ -320,7 +335,7 @@ void foe_strike(struct foe *foe, uint64_t now_ns)
 	bool made = true;
 
 	if (kind < 4)
-		made = strike_flow(foe, &f, 7);
+		made = strike_flow(foe, &f, 8);
 	else if (kind < 5)
 		strike_syn(foe, &f, to);
 	else if (kind < 6)

@@ -8,6 +8,7 @@
 #include "tests/sim/wirecheck.h"
 
 #define ETH_BYTES 14u
+#define RUNT 60u /* Ethernet pads what is shorter */
 
 static struct net *current;
 
@@ -56,7 +57,7 @@ static void put_back(struct net *net, struct net_frame *frame)
 
 /* A copy on its way to `to`. */
 static struct net_frame *launch(struct net *net, struct net_port *to, uint64_t at_ns,
-				const uint8_t *data, uint32_t len)
+				const uint8_t *data, uint32_t len, bool padded)
 {
 	if (!net->spare_count) {
 		net->counts.overflowed++;
@@ -69,6 +70,10 @@ static struct net_frame *launch(struct net *net, struct net_port *to, uint64_t a
 	frame->len = len;
 	frame->flags = 0;
 	memcpy(frame->data, data, len);
+	if (padded && len < RUNT) {
+		memset(frame->data + len, 0x5c, RUNT - len);
+		frame->len = RUNT;
+	}
 	heap_push(to, frame);
 	return frame;
 }
@@ -77,7 +82,7 @@ void net_inject(struct net *net, unsigned host, uint64_t at_ns, const uint8_t *d
 {
 	if (net->on_inject)
 		net->on_inject(net->arg, at_ns, data, len);
-	launch(net, &net->ports[host], at_ns, data, len);
+	launch(net, &net->ports[host], at_ns, data, len, false);
 }
 
 /* When a frame sent now arrives, as far as the link's rate and the delay go; 0: its queue is full. */
@@ -126,7 +131,7 @@ static void deliver(struct net_port *from, struct net_port *to, uint64_t now_ns,
 		net->counts.duplicated++;
 	}
 	for (unsigned i = 0; i < copies; i++) {
-		struct net_frame *frame = launch(net, to, at_ns, data, len);
+		struct net_frame *frame = launch(net, to, at_ns, data, len, true);
 
 		/* What is spoilt stays inside what checksums cover. */
 		if (frame && data[12] == 8 && data[13] == 0 &&
