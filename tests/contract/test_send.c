@@ -325,7 +325,7 @@ Test(send, drained_comes_when_half_the_budget_is_free_and_not_before)
 	struct world w;
 	struct vly_config config;
 	struct link link;
-	uint64_t total, queued = 0, halved = 0;
+	uint64_t total, queued = 0, halved = 0, before = 0;
 	unsigned drained, steps = 0;
 
 	world_config(&config, 2);
@@ -335,22 +335,29 @@ Test(send, drained_comes_when_half_the_budget_is_free_and_not_before)
 	config.burst_max = 1;
 	world_open_config(&w, &config);
 	world_listen(&w, SERVER, NULL, NULL);
-	link = world_link(&w);
 	w.tracks.keep_data = false;
-	total = fill_whole_path(&w, link);
-	drained = seen(&w, link.client, VLY_DRAINED);
-	w.on_event = sip;
-	while (seen(&w, link.client, VLY_DRAINED) == drained) {
-		check_eq(vly_resume(w.core[SERVER], link.server), 0);
-		world_round(&w);
-		queued = total - world_stats(&w, CLIENT).tx_bytes;
-		/* A poll that sees it reports it, or the next one. */
-		halved += queued <= budget / 2;
-		check_at_most(halved, 3);
-		steps += queued > budget / 2;
+	/* Until the claim was put to the test: the sockets may take it all at once. */
+	for (unsigned tries = 0; steps < 2 && tries < 20; tries++) {
+		link = world_link(&w);
+		total = fill_whole_path(&w, link);
+		drained = seen(&w, link.client, VLY_DRAINED);
+		halved = steps = 0;
+		w.on_event = sip;
+		while (seen(&w, link.client, VLY_DRAINED) == drained) {
+			check_eq(vly_resume(w.core[SERVER], link.server), 0);
+			world_round(&w);
+			queued = total - (world_stats(&w, CLIENT).tx_bytes - before);
+			/* A poll that sees it reports it, or the next one. */
+			halved += queued <= budget / 2;
+			check_at_most(halved, 3);
+			steps += queued > budget / 2;
+		}
+		check_at_most(queued, budget / 2);
+		w.on_event = NULL;
+		check_eq(vly_abort(w.core[CLIENT], link.client), 0);
+		pump_until(&w, seen(&w, link.client, VLY_CLOSED) == 1);
+		before = world_stats(&w, CLIENT).tx_bytes;
 	}
-	check_at_most(queued, budget / 2);
-	/* It did not all leave at once: the claim was put to the test. */
 	check_at_least(steps, 2);
 	world_close(&w);
 }
