@@ -64,34 +64,41 @@ Py_ssize_t batch_row(const struct batch *batch, PyObject *object)
 	return index;
 }
 
-PyObject *batch_reply(struct batch *batch, PyObject *const *args, Py_ssize_t nargs)
+/* 0, or -1 with an exception. */
+static int send_object(struct batch *batch, Py_ssize_t row, PyObject *data)
 {
-	Py_ssize_t index;
+	vly_conn handle = batch->arena->conns[row];
 	Py_buffer view;
 	int error;
 
+	if (likely(PyBytes_CheckExact(data) && PyBytes_GET_SIZE(data) <= UINT16_MAX))
+		return send_row(batch->engine, handle, PyBytes_AS_STRING(data),
+				(uint32_t)PyBytes_GET_SIZE(data));
+	if (!PyObject_CheckBuffer(data)) {
+		PyErr_Format(PyExc_TypeError, "data must be bytes-like, not %.100s",
+			     Py_TYPE(data)->tp_name);
+		return -1;
+	}
+	if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE))
+		return -1;
+	/* its code may have closed everything */
+	error = engine_check(batch->engine);
+	if (!error)
+		error = view.len > UINT16_MAX
+				? send_later(batch->engine, handle, view.buf, view.len)
+				: send_row(batch->engine, handle, view.buf, (uint32_t)view.len);
+	PyBuffer_Release(&view);
+	return error;
+}
+
+PyObject *batch_reply(struct batch *batch, PyObject *const *args, Py_ssize_t nargs)
+{
+	Py_ssize_t row;
+
 	if (nargs != 2)
 		return PyErr_Format(PyExc_TypeError, "reply() takes a row and data");
-	index = batch_row(batch, args[0]);
-	if (index < 0 || engine_check(batch->engine))
-		return NULL;
-	if (PyBytes_CheckExact(args[1]) && PyBytes_GET_SIZE(args[1]) <= UINT16_MAX) {
-		error = send_row(batch->engine, batch->arena->conns[index],
-				 PyBytes_AS_STRING(args[1]), (uint32_t)PyBytes_GET_SIZE(args[1]));
-	} else {
-		if (!PyObject_CheckBuffer(args[1]))
-			return PyErr_Format(PyExc_TypeError, "data must be bytes-like, not %.100s",
-					    Py_TYPE(args[1])->tp_name);
-		if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE))
-			return NULL;
-		error = view.len > UINT16_MAX
-				? send_later(batch->engine, batch->arena->conns[index], view.buf,
-					     view.len)
-				: send_row(batch->engine, batch->arena->conns[index], view.buf,
-					   (uint32_t)view.len);
-		PyBuffer_Release(&view);
-	}
-	if (error)
+	row = batch_row(batch, args[0]);
+	if (row < 0 || engine_check(batch->engine) || send_object(batch, row, args[1]))
 		return NULL;
 	Py_RETURN_NONE;
 }
@@ -156,6 +163,36 @@ static int send_rows(struct batch *batch, const Py_buffer *data, const Py_buffer
 	return 0;
 }
 
+/* Answers to the DATA rows, one after the other. Getting a buffer may run code: nothing is taken for granted. */
+static int send_list(struct batch *batch, PyObject *list)
+{
+	uint32_t row = 0;
+	Py_ssize_t at = 0;
+
+	for (; batch->arena && row < batch->arena->rows; row++) {
+		PyObject *item;
+		int error = 0;
+
+		if (batch->arena->kinds[row] != VLY_DATA)
+			continue;
+		if (at == PySequence_Fast_GET_SIZE(list))
+			break;
+		item = Py_NewRef(PySequence_Fast_GET_ITEM(list, at++));
+		if (item != Py_None)
+			error = send_object(batch, row, item);
+		Py_DECREF(item);
+		if (error)
+			return -1;
+	}
+	if (batch_check(batch))
+		return -1;
+	if (row == batch->arena->rows && at == PySequence_Fast_GET_SIZE(list))
+		return 0;
+	PyErr_Format(PyExc_ValueError, "data must have one item per DATA row, not %zd",
+		     PySequence_Fast_GET_SIZE(list));
+	return -1;
+}
+
 PyObject *batch_reply_all(struct batch *batch, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {"data", "lengths", NULL};
@@ -170,6 +207,13 @@ PyObject *batch_reply_all(struct batch *batch, PyObject *args, PyObject *kwargs)
 		return NULL;
 	if (data_object == Py_None && lengths_object != Py_None)
 		return PyErr_Format(PyExc_TypeError, "lengths without data");
+	if (PyList_Check(data_object) || PyTuple_Check(data_object)) {
+		if (lengths_object != Py_None)
+			return PyErr_Format(PyExc_TypeError, "lengths with a list as data");
+		if (send_list(batch, data_object))
+			return NULL;
+		Py_RETURN_NONE;
+	}
 	if (data_object != Py_None && PyObject_GetBuffer(data_object, &data, PyBUF_SIMPLE))
 		return NULL;
 	if (lengths_object != Py_None &&

@@ -113,23 +113,34 @@ static Py_ssize_t batch_length(struct batch *self)
 	return batch_check(self) ? -1 : (Py_ssize_t)self->arena->rows;
 }
 
-/* All DATA rows: what a batch of a few hundred is worth looking at for. */
+static Py_ssize_t count_data(const struct arena *arena)
+{
+	Py_ssize_t count = 0;
+
+	for (uint32_t i = 0; i < arena->rows; i++)
+		count += arena->kinds[i] == VLY_DATA;
+	return count;
+}
+
+/* An item for each DATA row. Making one calls no Python code, so the batch stays as it is. */
 static PyObject *batch_list(struct batch *self, PyObject *(*make)(struct batch *, Py_ssize_t))
 {
+	Py_ssize_t at = 0;
 	PyObject *list;
 
 	if (batch_check(self))
 		return NULL;
-	list = PyList_New(0);
-	for (uint32_t i = 0; list && self->arena && i < self->arena->rows; i++) {
+	list = PyList_New(count_data(self->arena));
+	for (uint32_t i = 0; list && i < self->arena->rows; i++) {
 		PyObject *item;
 
 		if (self->arena->kinds[i] != VLY_DATA)
 			continue;
 		item = make(self, i);
-		if (!item || PyList_Append(list, item))
+		if (item)
+			PyList_SET_ITEM(list, at++, item);
+		else
 			Py_CLEAR(list);
-		Py_XDECREF(item);
 	}
 	return list;
 }
@@ -184,7 +195,8 @@ static PyMethodDef batch_methods[] = {
 	 "reply_all($self, data=None, lengths=None)\n--\n\n"
 	 "Sends the next lengths[i] bytes of data to the connection of row i, for all rows.\n"
 	 "lengths: a buffer of 32- or 64-bit integers, 0 sends nothing; None: the batch's own.\n"
-	 "Without data: every row's own data goes back."},
+	 "Without data: every row's own data goes back. A list or tuple as data: one bytes-like\n"
+	 "object, or None for nothing, per DATA row, as payloads() lists them."},
 	{"payloads", METHOD(method_payloads), METH_NOARGS,
 	 "payloads($self)\n--\n\nThe bytes of all DATA rows, a list."},
 	{"view", METHOD(method_view), METH_O,

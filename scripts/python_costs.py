@@ -39,6 +39,10 @@ def rows(batch):
         transport.write(data)
 
 
+def payloads(batch):
+    batch.reply_all([data for data in batch.payloads()])
+
+
 def columns(batch):
     batch.reply_all()
 
@@ -48,6 +52,7 @@ STYLES = {
     'completion': ('completion', Answer, None),
     'coro': ('coro', coroutine, None),
     'batch': ('batch', None, rows),
+    'payloads': ('batch', None, payloads),
     'columns': ('batch', None, columns),
 }
 

@@ -129,6 +129,24 @@ class Replies(Case):
         self.exchange(lambda batch: batch.reply_all(bytes(batch.data), batch.lengths))
         self.exchange(lambda batch: batch.reply_all(bytearray(batch.data), array.array('Q', batch.lengths)))
 
+    def test_reply_all_with_a_list(self):
+        self.exchange(lambda batch: batch.reply_all(batch.payloads()))
+        self.exchange(lambda batch: batch.reply_all(tuple(memoryview(data) for data in batch.payloads())))
+
+    def test_a_list_is_checked_against_the_rows(self):
+        def look(batch):
+            for wrong, error in (([b'x'] * 31, ValueError), ([b'x'] * 33, ValueError), (['x'] * 32, TypeError)):
+                with self.assertRaises(error):
+                    batch.reply_all(wrong)
+            with self.assertRaises(TypeError):
+                batch.reply_all([b'x'] * 32, batch.lengths)
+            before = engine.stats()['source_replies']
+            batch.reply_all([None] * 30 + [b'x', b'y'])
+            return engine.stats()['source_replies'] - before
+
+        engine = self.source()
+        self.assertEqual(self.first(engine, look), 2)
+
     def test_reply_by_row(self):
         def on_batch(batch):
             for row, kind in enumerate(batch.kinds):
