@@ -10,8 +10,17 @@
 
 #define vly_likely(x) __builtin_expect(!!(x), 1)
 #define vly_unlikely(x) __builtin_expect(!!(x), 0)
-#define vly_prefetch(p) __builtin_prefetch((p), 0, 3)
-#define vly_prefetch_write(p) __builtin_prefetch((p), 1, 3)
+/*
+ * gcc 12 takes a function that does nothing but prefetch for one without effect and drops its calls; the
+ * empty asm is an effect.
+ */
+#define vly_prefetch_for(p, write)                                                                 \
+	do {                                                                                       \
+		__builtin_prefetch((p), (write), 3);                                               \
+		__asm__ volatile("");                                                              \
+	} while (0)
+#define vly_prefetch(p) vly_prefetch_for(p, 0)
+#define vly_prefetch_write(p) vly_prefetch_for(p, 1)
 
 /* The structure that holds `member` at `ptr`. */
 #define vly_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
