@@ -270,7 +270,10 @@ static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 			frames[i] = (struct vly_frame){.data = w->spare, .len = len};
 		return w->taken = max;
 	}
-	uint32_t count = VLY_MIN(max, room(w, max, memory_order_acquire));
+	/* Once: VLY_MIN() looks twice, and meanwhile the other side makes room. */
+	uint32_t count = room(w, max, memory_order_acquire);
+
+	count = VLY_MIN(count, max);
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint8_t *slot = slot_at(w, &w->tx, w->tx.own + i);

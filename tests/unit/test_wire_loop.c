@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -419,6 +420,48 @@ Test(wire_loop, no_wake_up_is_lost_between_two_threads)
 			sleep_on(p.wire[0], true);
 	}
 	cr_assert_eq(pthread_join(thread, NULL), 0);
+	close_pair(&p);
+}
+
+static atomic_bool greedy_done;
+
+static void *greedy(void *arg)
+{
+	struct vly_wire *b = arg;
+	struct vly_frame frames[64];
+
+	while (!atomic_load(&greedy_done))
+		(void)wire_receive(b, frames, 64, 0);
+	return NULL;
+}
+
+Test(wire_loop, never_lends_more_than_asked_while_room_is_being_made)
+{
+	struct pair p;
+	struct vly_frame frames[64];
+	pthread_t thread;
+	uint32_t most = 0;
+
+	open_pair(&p, &(struct vly_loop_opts){.slots = 64}, "");
+	struct vly_wire *a = p.wire[0];
+
+	cr_assert_eq(pthread_create(&thread, NULL, greedy, p.wire[1]), 0);
+	/* a take that finds too little room, just when the other side gives back a lot */
+	for (uint32_t i = 0; i < 3000000; i++) {
+		uint32_t got = a->ops->tx_take(a, 0, frames, 4);
+
+		most = VLY_MAX(most, got);
+		for (uint32_t f = 0; f < VLY_MIN(got, 4u); f++) {
+			memset(frames[f].data, 0, 60);
+			frames[f].len = 60;
+			frames[f].flags = 0;
+		}
+		if (got)
+			a->ops->tx_send(a, 0, frames, VLY_MIN(got, 4u));
+	}
+	atomic_store(&greedy_done, true);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	cr_assert_eq(most, 4);
 	close_pair(&p);
 }
 
