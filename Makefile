@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test sim fuzz lint clean install
+.PHONY: help deps build demo test sim sim-mutants fuzz lint clean install
 
 help:
 	@echo 'make deps     install the Debian packages that are missing (root or sudo)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo     build, then the ping-pong line-up on this machine'
 	@echo 'make test     deps, then every test: release, ASan and UBSan, TSan'
 	@echo 'make sim      simulates hosts, network and applications (SEEDS=10000, or one: SEED=n)'
+	@echo 'make sim-mutants  plants bugs in the stack, says which seed finds each'
 	@echo 'make fuzz     fuzzes what is received with libFuzzer, an hour in all (SECONDS=n: n s per target)'
 	@echo 'make lint     clang-format, clang-tidy, shellcheck, Python syntax'
 	@echo 'make clean    remove the build folders'
@@ -32,6 +33,10 @@ test: deps
 sim: deps
 	@$(PYTHON) -B scripts/build.py release tests/sim/sim
 	@build/tests/sim/sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))
+
+sim-mutants: deps
+	@$(PYTHON) -B scripts/build.py release tests/sim/sim
+	@$(PYTHON) -B tests/sim/mutants.py
 
 fuzz: deps
 	@scripts/deps.sh lint

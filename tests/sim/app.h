@@ -98,6 +98,7 @@ struct app {
 	unsigned links_count;
 	struct app_link links[APP_LINKS];
 	bool gentle; /* nothing happens that TCP does not get over: only planned ends are right */
+	bool foes;   /* frames from nowhere are about */
 	bool ghosts_may_come; /* SYN cookies: an old ACK may open a connection once more */
 	uint32_t ghosts;
 	uint32_t holds, chores;

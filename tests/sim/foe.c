@@ -266,6 +266,35 @@ static bool strike_icmp(struct foe *foe, struct forged *f)
 	return true;
 }
 
+/*
+ * A piece of the segment that was sent last, before it arrives itself: as a box on the way may cut
+ * segments anew. No lie, but what comes then lies across what is there.
+ */
+static bool strike_piece(struct foe *foe, struct forged *f)
+{
+	uint8_t *tcp = f->data + TCP_AT;
+	struct wirecheck seg;
+
+	if (wirecheck_parse(foe->latest, foe->latest_len, NET_ROOM, &seg) ||
+	    seg.kind != WIRECHECK_TCP || seg.payload_bytes < 2 ||
+	    watch_host(foe->watch, seg.dst_ip) < 0)
+		return false;
+	uint32_t from = (uint32_t)rng_below(&foe->rng, 2) *
+			(uint32_t)rng_below(&foe->rng, seg.payload_bytes);
+	uint32_t bytes = 1 + (uint32_t)rng_below(&foe->rng, seg.payload_bytes - from);
+	uint32_t header = 20 + seg.options_bytes;
+
+	memcpy(f->data, foe->latest, TCP_AT + header);
+	memcpy(tcp + header, seg.payload + from, bytes);
+	f->len = TCP_AT + header + bytes;
+	put16(f->data + ETH + 2, 20 + header + bytes);
+	put32(tcp + 4, seg.seq + from);
+	if (from + bytes < seg.payload_bytes)
+		tcp[13] &= (uint8_t)~WIRECHECK_FIN;
+	forge_sums(f);
+	return true;
+}
+
 /* A frame that was there before: as it was, or broken. */
 static bool strike_old(struct foe *foe, struct forged *f)
 {
@@ -321,6 +350,8 @@ void foe_see(struct foe *foe, const uint8_t *data, uint32_t len)
 {
 	uint32_t index = foe->seen++ % FOE_MEMORY;
 
+	memcpy(foe->latest, data, len);
+	foe->latest_len = len;
 	if (foe->seen > FOE_MEMORY && !rng_chance(&foe->rng, 0.2))
 		return; /* some stay for long */
 	memcpy(foe->memory[index].data, data, len);
@@ -330,7 +361,7 @@ void foe_see(struct foe *foe, const uint8_t *data, uint32_t len)
 void foe_strike(struct foe *foe, uint64_t now_ns)
 {
 	unsigned to = (unsigned)rng_below(&foe->rng, foe->net->hosts);
-	unsigned kind = (unsigned)rng_below(&foe->rng, 10);
+	unsigned kind = (unsigned)rng_below(&foe->rng, 12);
 	struct forged f;
 	bool made = true;
 
@@ -342,8 +373,10 @@ void foe_strike(struct foe *foe, uint64_t now_ns)
 		strike_arp(foe, &f, to);
 	else if (kind < 7)
 		made = strike_icmp(foe, &f);
-	else
+	else if (kind < 10)
 		made = strike_old(foe, &f);
+	else
+		made = strike_piece(foe, &f);
 	if (!made)
 		return;
 	foe->counts[kind]++;

@@ -23,6 +23,8 @@ struct foe {
 		uint32_t len;
 	} memory[FOE_MEMORY];
 	uint32_t seen;
+	uint8_t latest[NET_ROOM]; /* the last one: still on its way */
+	uint32_t latest_len;
 };
 
 /* Remembers a frame for later. */

@@ -118,3 +118,17 @@ void hosts_check_home(struct hosts *hosts)
 		     "host %u: its flow table is broken", i);
 	}
 }
+
+void hosts_check_quiet(const struct hosts *hosts)
+{
+	for (unsigned i = 0; i < hosts->count; i++) {
+		const struct vly_inet_stats *stats = &vly_inet_of(hosts->core[i]->nic)->stats;
+
+		must(!stats->tcp_rto && !stats->tcp_persist, "host %u: %llu time-outs, %llu probes",
+		     i, (unsigned long long)stats->tcp_rto, (unsigned long long)stats->tcp_persist);
+		must(!stats->tcp_paws && !stats->tcp_bad_ack && !stats->tcp_challenge,
+		     "host %u: %llu segments held for old, %llu bad ACKs, %llu challenges", i,
+		     (unsigned long long)stats->tcp_paws, (unsigned long long)stats->tcp_bad_ack,
+		     (unsigned long long)stats->tcp_challenge);
+	}
+}

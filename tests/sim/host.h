@@ -36,6 +36,9 @@ bool hosts_settle(struct hosts *hosts, uint64_t now_ns);
 /* When the next one has something to do. */
 uint64_t hosts_next_ns(const struct hosts *hosts);
 
+/* Where nothing is lost nothing is probed, timed out or dropped. */
+void hosts_check_quiet(const struct hosts *hosts);
+
 /* What each host was lent is home: buffers, side records, half-open connections. */
 void hosts_check_home(struct hosts *hosts);
 

@@ -98,8 +98,9 @@ static void draw_nic(struct scenario *s, struct rng *rng)
 	} else {
 		s->ghosts_may_come = s->mood == SCENARIO_HARSH;
 	}
-	if (rng_chance(rng, 0.6)) {
-		n = snprintf(at, room, ",window=%u", (unsigned)rng_scale(rng, 2048, 4u << 20));
+	if (s->slow_readers || rng_chance(rng, 0.6)) {
+		n = snprintf(at, room, ",window=%u",
+			     (unsigned)rng_scale(rng, 4096, s->slow_readers ? 16384 : 4u << 20));
 		at += n, room -= (size_t)n;
 	}
 	if (s->mood != SCENARIO_QUIET && rng_chance(rng, 0.3)) {
@@ -124,7 +125,8 @@ static void draw_nic(struct scenario *s, struct rng *rng)
 		snprintf(at, room, ",keepalive=%u", (unsigned)rng_range(rng, 1, 30));
 }
 
-static void draw_plan(struct app_plan *plan, struct rng *rng, uint64_t bytes_max)
+static void draw_plan(const struct scenario *s, struct app_plan *plan, struct rng *rng,
+		      uint64_t bytes_max)
 {
 	plan->bytes = rng_chance(rng, 0.1) ? 0 : rng_scale(rng, 1, bytes_max);
 	plan->chunk_min = (uint32_t)rng_scale(rng, 1, 2000);
@@ -136,17 +138,21 @@ static void draw_plan(struct app_plan *plan, struct rng *rng, uint64_t bytes_max
 		plan->pause = 0.1;
 	if (rng_chance(rng, 0.2))
 		plan->hold = 0.2;
-	plan->pause_ns = rng_scale(rng, 10 * US, 2 * SEC);
+	/* Where nothing is lost, shorter than a probe of the shut window would wait. */
+	plan->pause_ns = rng_scale(rng, 10 * US, s->mood == SCENARIO_QUIET ? 100 * MS : 2 * SEC);
+	if (s->slow_readers)
+		plan->pause = 0.3;
 	plan->hold_ns = rng_scale(rng, 10 * US, 1 * SEC);
 }
 
 /* Ends that fit together: one of them always finishes of its own. */
-static void draw_ends(struct app_link *link, struct rng *rng, uint64_t bytes_max)
+static void draw_ends(const struct scenario *s, struct app_link *link, struct rng *rng,
+		      uint64_t bytes_max)
 {
 	struct app_plan *client = &link->end[0].plan, *server = &link->end[1].plan;
 
-	draw_plan(client, rng, bytes_max);
-	draw_plan(server, rng, bytes_max);
+	draw_plan(s, client, rng, bytes_max);
+	draw_plan(s, server, rng, bytes_max);
 	client->finish = rng_chance(rng, 0.5) ? APP_CLOSE : APP_SHUT;
 	server->finish = APP_WAIT;
 	if (link->kind == APP_NORMAL && rng_chance(rng, 0.4)) {
@@ -213,6 +219,7 @@ void scenario_draw(struct scenario *s, struct app *app, uint64_t seed)
 	s->net.mtu = rng_chance(&rng, 0.6) ? 1500 : (uint32_t)rng_range(&rng, 576, 2000);
 	s->net.caps = (uint32_t)rng_below(&rng, 4); /* the two checksum offloads are bits 0 and 1 */
 	s->net.seed = rng_next(&rng);
+	s->slow_readers = rng_chance(&rng, 0.15);
 	for (unsigned i = 0; i < s->net.hosts; i++)
 		draw_faults(s, &s->faults[i], &rng);
 	draw_config(s, &rng);
@@ -244,7 +251,7 @@ void scenario_draw(struct scenario *s, struct app *app, uint64_t seed)
 		struct app_link *link = &app->links[i];
 
 		draw_link(s, app, link, &rng);
-		draw_ends(link, &rng, many ? 3000 : 300000 / app->links_count + 1000);
+		draw_ends(s, link, &rng, many ? 3000 : 300000 / app->links_count + 1000);
 	}
 	s->rng = rng_fork(&rng);
 }

@@ -31,6 +31,7 @@ struct scenario {
 	uint64_t down_ns;     /* mean time between losses of a link; 0: never */
 	uint64_t down_for_ns; /* at most */
 	bool wrap_isn;        /* start so that the first connection's sequence numbers wrap */
+	bool slow_readers;    /* small windows, often shut */
 	bool ghosts_may_come; /* SYN cookies are always, or may become, what opens connections */
 	int backlog;
 	struct rng rng; /* for all that happens on the way */

@@ -233,6 +233,7 @@ static void sim_open(struct sim *sim, const struct sim_opts *opts)
 	if (s->wrap_isn)
 		begin_at_wrap(sim);
 	sim_times(sim);
+	sim->app.foes = s->foe_ns != 0;
 	sim->app.ghosts_may_come = s->ghosts_may_come;
 	app_init(&sim->app, &sim->hosts, rng_fork(&sim->rng));
 	sim->hosts.on_polled = on_polled;
@@ -291,6 +292,8 @@ void sim_run(const struct sim_opts *opts, struct sim_result *result)
 		describe(sim);
 	run_until_done(sim);
 	app_check_end(&sim->app);
+	if (sim->scenario.mood == SCENARIO_QUIET)
+		hosts_check_quiet(&sim->hosts);
 	run_out(sim, 300 * SEC);
 	hosts_check_home(&sim->hosts);
 	states_end(&sim->last);
