@@ -59,6 +59,9 @@ static bool fin_acked(struct vly_inet *inet, struct vly_tcp *tcp)
 		return true;
 	case VLY_TCP_CLOSING:
 	case VLY_TCP_LAST_ACK:
+		/* the peer's FIN may have come in this very burst: its ACK is owed, and the record goes now */
+		if (tcp->bits & VLY_TCP_B_ACK_DUE)
+			vly_tcp_send_ack(inet, tcp);
 		vly_tcp_finish(inet, tcp);
 		return tcp->head.state != VLY_DEAD;
 	default:

@@ -162,3 +162,23 @@ Test(tcp_mended, data_with_an_ack_older_than_any_window_is_dropped)
 	cr_assert_eq(rig.got_len, 3);
 	rig_close(&rig);
 }
+
+Test(tcp_mended, fin_and_the_ack_of_ours_in_one_burst_leave_no_ack_unsent)
+{
+	struct rig rig;
+	struct peer peer;
+
+	rig_open(&rig, "");
+	vly_conn conn = rig_accept(&rig, &peer);
+
+	cr_assert_eq(vly_close(rig.core, conn), 0);
+	rig_settle(&rig);
+	peer_expect(VLY_TCP_FIN | VLY_TCP_ACK);
+	peer_send(&peer, VLY_TCP_FIN | VLY_TCP_ACK, "last", 4);
+	peer.ack++;
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	cr_assert_eq(rig_event(&rig, VLY_CLOSED)->status, 0);
+	cr_assert_eq(peer_expect(VLY_TCP_ACK).view.ack, peer.seq);
+	rig_close(&rig);
+}
