@@ -284,7 +284,7 @@ static void on_data(struct app *app, struct app_end *end, struct vly_event *even
 		int error = vly_send_event(core_of(end), end->conn, event);
 
 		end->blocked = error == -EAGAIN;
-		if (!end->blocked)
+		if (!end->blocked && error != -EMSGSIZE)
 			went_well(end, error, "vly_send_event");
 		end->sent += error ? 0 : event->len;
 	}

@@ -85,6 +85,42 @@ static void report(const struct worker *worker, int status)
 		       WEXITSTATUS(status));
 }
 
+/* What the stack went through: what is 0 here was never tried. */
+static void print_stack(const struct vly_inet_stats *s)
+{
+	const struct {
+		const char *name;
+		uint64_t count;
+	} list[] = {
+		{"time-outs", s->tcp_rto},
+		{"segments sent again", s->tcp_retransmit},
+		{"fast recoveries", s->tcp_fast_retransmit},
+		{"tail-loss probes", s->tcp_tlp},
+		{"reported as spurious", s->tcp_spurious},
+		{"window probes", s->tcp_persist},
+		{"keep-alives", s->tcp_keepalive},
+		{"out of order", s->tcp_out_of_order},
+		{"no room to keep", s->tcp_ooo_dropped},
+		{"delayed ACKs", s->tcp_delayed_ack},
+		{"out of window", s->tcp_out_of_window},
+		{"bad ACKs", s->tcp_bad_ack},
+		{"too old", s->tcp_paws},
+		{"bad resets", s->tcp_reset_bad},
+		{"challenges", s->tcp_challenge},
+		{"cookies sent", s->tcp_cookie_sent},
+		{"cookies redeemed", s->tcp_cookie_ok},
+		{"TIME-WAIT", s->tcp_time_wait},
+		{"TIME-WAIT used again", s->tcp_time_wait_reused},
+		{"TIME-WAIT full", s->tcp_time_wait_full},
+		{"wire full", s->tx_full},
+	};
+
+	for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		printf("%s%s %llu", i ? ", " : "the stack: ", list[i].name,
+		       (unsigned long long)list[i].count);
+	putchar('\n');
+}
+
 static void sum_up(const struct worker *workers, unsigned jobs, double seconds)
 {
 	struct sim_result sum = {0};
@@ -102,6 +138,7 @@ static void sum_up(const struct worker *workers, unsigned jobs, double seconds)
 		sum.connections += r->connections;
 		sum.virtual_ns += r->virtual_ns;
 		states_add(&sum.states, &r->states);
+		sim_add_stack(&sum.stack, &r->stack);
 	}
 	printf("%llu seeds, %llu connection ends, %llu bytes sent; %llu frames, %llu lost or spoilt, "
 	       "%llu segments sent again, %llu hostile frames; %.0f s of theirs in %.1f s\n",
@@ -109,6 +146,7 @@ static void sum_up(const struct worker *workers, unsigned jobs, double seconds)
 	       (unsigned long long)sum.bytes, (unsigned long long)sum.frames,
 	       (unsigned long long)sum.lost, (unsigned long long)sum.again,
 	       (unsigned long long)sum.foes, (double)sum.virtual_ns / 1e9, seconds);
+	print_stack(&sum.stack);
 	states_print(&sum.states, stdout);
 }
 

@@ -263,6 +263,16 @@ static void describe(const struct sim *sim)
 	       (double)s->down_for_ns / 1e9);
 }
 
+/* All its fields are counters of the same type. */
+void sim_add_stack(struct vly_inet_stats *to, const struct vly_inet_stats *from)
+{
+	uint64_t *sums = (uint64_t *)to;
+	const uint64_t *counts = (const uint64_t *)from;
+
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*sums); i++)
+		sums[i] += counts[i];
+}
+
 static void add_up(const struct sim *sim, struct sim_result *result)
 {
 	result->seeds++;
@@ -273,6 +283,8 @@ static void add_up(const struct sim *sim, struct sim_result *result)
 		result->foes += sim->foe.counts[i];
 	result->polls += sim->hosts.polls;
 	result->bytes += sim->app.bytes;
+	for (unsigned i = 0; i < sim->hosts.count; i++)
+		sim_add_stack(&result->stack, &vly_inet_of(sim->hosts.core[i]->nic)->stats);
 	result->connections += sim->app.opened;
 	result->virtual_ns += sim->now_ns - sim->scenario.start_ns;
 }
@@ -297,10 +309,10 @@ void sim_run(const struct sim_opts *opts, struct sim_result *result)
 	run_out(sim, 300 * SEC);
 	hosts_check_home(&sim->hosts);
 	states_end(&sim->last);
+	add_up(sim, result);
 	hosts_close(&sim->hosts);
 	must(net_in_flight(&sim->net) == 0, "a host keeps %u frames of the wire",
 	     net_in_flight(&sim->net));
-	add_up(sim, result);
 	if (opts->verbose)
 		printf("  %.3f s of theirs, %llu frames, %llu lost, %llu sent again, %llu resets, "
 		       "digest %016llx\n",

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "nic/inet/stack.h"
 #include "tests/sim/states.h"
 
 struct sim_opts {
@@ -16,9 +17,12 @@ struct sim_opts {
 struct sim_result {
 	uint64_t seeds, frames, lost, again, foes, polls, bytes, connections;
 	uint64_t virtual_ns;
+	struct vly_inet_stats stack; /* all hosts */
 	uint64_t digest; /* of all frames in order: the same seed has the same, always */
 	struct states states;
 };
+
+void sim_add_stack(struct vly_inet_stats *to, const struct vly_inet_stats *from);
 
 /* Runs it in this process, which exits if an invariant does not hold. */
 void sim_run(const struct sim_opts *opts, struct sim_result *result);
