@@ -234,7 +234,7 @@ static struct vly_tcp *promote(struct vly_inet *inet, struct vly_mini *mini,
 	tcp->snd_una = tcp->snd_nxt = mini->iss + 1;
 	tcp->rcv_nxt = mini->rcv_nxt;
 	tcp->snd_wnd = mini->snd_wnd;
-	tcp->wscale = scaled ? (uint8_t)(inet->tcp->conf.wscale << 4 | mini->wscale) : 0;
+	tcp->wscale = (uint8_t)(scaled ? inet->tcp->conf.wscale << 4 | mini->wscale : 0);
 	tcp->ts_recent = mini->ts_recent;
 	vly_tcp_set_mss(inet, tcp, mini->mss);
 	if (mini->ts) {
