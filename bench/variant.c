@@ -61,12 +61,11 @@ void variant_loop_nic(const struct variant *variant, int loop, bool is_load, cha
 		 variant->nic);
 }
 
-static int check_engine(const struct variant *variant, const struct variant_setting *setting,
-			char *why, size_t why_bytes)
+/* Whether the row's nic can be had, on a loop that is made for the question. */
+static int check_nic(const struct variant *variant, char *why, size_t why_bytes)
 {
 	char nic[VARIANT_NIC_BYTES];
 
-	(void)setting;
 	if (!variant->loop)
 		return vly_nic_check(variant->nic, why, why_bytes);
 	int loop = vly_loop_make(NULL);
@@ -82,6 +81,29 @@ static int check_engine(const struct variant *variant, const struct variant_sett
 	int err = vly_nic_check(nic, why, why_bytes);
 	vly_loop_close(loop);
 	return err;
+}
+
+static int check_engine(const struct variant *variant, const struct variant_setting *setting,
+			char *why, size_t why_bytes)
+{
+	(void)setting;
+	return check_nic(variant, why, why_bytes);
+}
+
+/* The nic of the server's end; -EINVAL if its loop is missing. */
+static int server_nic(const struct variant *variant, const struct variant_setting *setting,
+		      char nic[VARIANT_NIC_BYTES], char *why, size_t why_bytes)
+{
+	snprintf(nic, VARIANT_NIC_BYTES, "%s", variant->nic);
+	if (!variant->loop)
+		return 0;
+	if (setting->loop <= 0) {
+		snprintf(why, why_bytes, "%s runs beside its load only: volley pingpong %s",
+			 variant->name, variant->name);
+		return -EINVAL;
+	}
+	variant_loop_nic(variant, setting->loop, false, nic, VARIANT_NIC_BYTES);
+	return 0;
 }
 
 /* Runs "<python> -c <code>" quietly. Its exit code; 127 if there is no such program. */
@@ -147,7 +169,7 @@ static int check_module(const struct variant *variant, const struct variant_sett
 	char path[PATH_MAX], code[PATH_MAX + 128];
 	int err = check_python(variant, setting, why, why_bytes);
 
-	err = err ? err : vly_nic_check(variant->nic, why, why_bytes);
+	err = err ? err : check_nic(variant, why, why_bytes);
 	err = err ? err : variant_file(variant->file, path, sizeof(path));
 	if (err)
 		return err;
@@ -178,17 +200,12 @@ static int command_engine(const struct variant *variant, const struct variant_se
 	char self[PATH_MAX], cpus[CPUS_TEXT_MAX], nic[VARIANT_NIC_BYTES];
 	const char *host = variant->loop ? VARIANT_LOOP_HOST : setting->host;
 
-	if (variant->loop && setting->loop <= 0) {
-		snprintf(why, why_bytes, "%s runs beside its load only: volley pingpong %s",
-			 variant->name, variant->name);
-		return -EINVAL;
-	}
-	snprintf(nic, sizeof(nic), "%s", variant->nic);
-	if (variant->loop)
-		variant_loop_nic(variant, setting->loop, false, nic, sizeof(nic));
+	int err = server_nic(variant, setting, nic, why, why_bytes);
+	if (err)
+		return err;
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	self[len > 0 ? len : 0] = '\0';
-	int err = words_add(words, "%s", self);
+	err = words_add(words, "%s", self);
 	err = err ? err : words_add(words, "echo-server");
 	err = err ? err : words_add(words, "--nic=%s", nic);
 	if (variant->forward)
@@ -245,20 +262,24 @@ static int command_python(const struct variant *variant, const struct variant_se
 	return err ? err : words_add(words, "%s", setting->host);
 }
 
-/* SCRIPT STYLE PORT HOST --nic=... --connections=... --size=... */
+/* SCRIPT STYLE PORT HOST --nic=... --idle=... --connections=... --size=... */
 static int command_module(const struct variant *variant, const struct variant_setting *setting,
 			  struct words *words, char *why, size_t why_bytes)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], nic[VARIANT_NIC_BYTES];
 
-	int err = variant_file(variant->file, path, sizeof(path));
+	int err = server_nic(variant, setting, nic, why, why_bytes);
+	if (err)
+		return err;
+	err = variant_file(variant->file, path, sizeof(path));
 	err = err ? err : words_add(words, "%s", setting->python);
 	err = err ? err : words_add(words, "-B");
 	err = err ? err : words_add(words, "%s", path);
 	err = err ? err : words_add(words, "%s", variant->style);
 	err = err ? err : words_add(words, "%u", setting->port);
-	err = err ? err : words_add(words, "%s", setting->host);
-	err = err ? err : words_add(words, "--nic=%s", variant->nic);
+	err = err ? err : words_add(words, "%s", variant->loop ? VARIANT_LOOP_HOST : setting->host);
+	err = err ? err : words_add(words, "--nic=%s", nic);
+	err = err ? err : words_add(words, "--idle=%s", variant->idle_policy);
 	err = err ? err : words_add(words, "--connections=%u", setting->connections);
 	if (setting->size_bytes)
 		err = err ? err : words_add(words, "--size=%u", setting->size_bytes);
@@ -307,12 +328,15 @@ static int command_exec(const struct variant *variant, const struct variant_sett
 }
 
 /* volley's Python module in one of its styles, over one nic: it has to tell its TOTAL. */
-#define MODULE_ROW(row, row_style, row_nic, row_idle, text)                                        \
+#define MODULE_ROW(row, row_style, row_nic, row_idle, row_loop, text)                              \
 	{                                                                                          \
 		.name = row, .summary = text, .idle_policy = row_idle, .nic = row_nic,             \
 		.style = row_style, .file = "volley_python.py", .fds_base = 64, .threads_max = 1,  \
-		.counts = true, .check = check_module, .command = command_module,                  \
+		.counts = true, .loop = row_loop, .check = check_module,                           \
+		.command = command_module,                                                         \
 	}
+#define PYTHON_SOCKET_ROW(row, style, text) MODULE_ROW(row, style, "uring", "sleep", false, text)
+#define PYTHON_LOOP_ROW(row, style, text) MODULE_ROW(row, style, "", "busy", true, text)
 
 /* This engine over its own TCP/IP: server and load on the two sides of one loop. */
 #define LOOP_ROW(row, nic_options, moves, text)                                                    \
@@ -408,16 +432,20 @@ static const struct variant variants[] = {
 		.check = check_uvloop,
 		.command = command_python,
 	},
-	MODULE_ROW("volley_proto", "proto", "uring", "sleep",
-		   "Python on this engine: an asyncio Protocol"),
-	MODULE_ROW("volley_completion", "completion", "uring", "sleep",
-		   "Python on this engine: data_received returns the answer"),
-	MODULE_ROW("volley_coro", "coro", "uring", "sleep",
-		   "Python on this engine: a coroutine per connection"),
-	MODULE_ROW("volley_batch", "batch", "uring", "sleep",
-		   "Python on this engine: a loop over each batch"),
-	MODULE_ROW("volley_columns", "columns", "uring", "sleep",
-		   "Python on this engine: numpy over whole batches"),
+	PYTHON_SOCKET_ROW("volley_proto", "proto", "Python on this engine: an asyncio Protocol"),
+	PYTHON_SOCKET_ROW("volley_completion", "completion",
+			  "Python on this engine: data_received returns the answer"),
+	PYTHON_SOCKET_ROW("volley_coro", "coro",
+			  "Python on this engine: a coroutine per connection"),
+	PYTHON_SOCKET_ROW("volley_batch", "batch", "Python on this engine: a loop over each batch"),
+	PYTHON_SOCKET_ROW("volley_columns", "columns",
+			  "Python on this engine: numpy over whole batches"),
+	PYTHON_LOOP_ROW("volley_inet_proto", "proto",
+			"Python over this engine's own TCP/IP: an asyncio Protocol"),
+	PYTHON_LOOP_ROW("volley_inet_batch", "batch",
+			"Python over this engine's own TCP/IP: a loop over each batch"),
+	PYTHON_LOOP_ROW("volley_inet_columns", "columns",
+			"Python over this engine's own TCP/IP: numpy over whole batches"),
 };
 
 #define VARIANTS_COUNT (sizeof(variants) / sizeof(variants[0]))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # volley_python.py - rows of the bench: volley's Python module, one style of writing servers each
-"""Usage: volley_python.py STYLE PORT [HOST] [--nic NIC] [--connections N] [--size BYTES] [--no-prefetch]
+"""Usage: volley_python.py STYLE PORT [HOST] [--nic NIC] [--idle POLICY] [--connections N]
+                                               [--size BYTES] [--no-prefetch]
        volley_python.py STYLE --check
 
 STYLE is proto, completion, coro, batch or columns. Prints READY PORT, echoes, ends on SIGTERM, and then prints
@@ -193,6 +194,7 @@ def main():
     parser.add_argument("port", type=int, nargs="?", default=0)
     parser.add_argument("host", nargs="?", default="127.0.0.1")
     parser.add_argument("--nic", default="auto")
+    parser.add_argument("--idle", default="sleep")
     parser.add_argument("--connections", type=int, default=16384)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--no-prefetch", action="store_true")
@@ -202,7 +204,7 @@ def main():
         sys.exit(check(given.style))
     import volley
 
-    with volley.Engine(nic=given.nic, conns_max=given.connections + 64, idle="sleep",
+    with volley.Engine(nic=given.nic, conns_max=given.connections + 64, idle=given.idle,
                        prefetch=not given.no_prefetch) as engine:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: engine.stop())

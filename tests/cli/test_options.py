@@ -222,6 +222,7 @@ class Lists(VolleyTest):
         names = [line.split()[0] for line in done.out.splitlines()]
         self.assertEqual(sorted(names), sorted((*NOT_PYTHON, 'asyncio_proto', 'uvloop_proto', 'volley_batch',
                                                 'volley_columns', 'volley_completion', 'volley_coro',
+                                                'volley_inet_batch', 'volley_inet_columns', 'volley_inet_proto',
                                                 'volley_proto')))
         states = {line.split()[0]: line.split()[1] for line in done.out.splitlines()}
         self.assertEqual(states['c_epoll'], 'available')

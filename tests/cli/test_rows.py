@@ -8,7 +8,7 @@ import unittest
 
 from volley_cli import PATIENCE_S, VOLLEY, VolleyTest
 
-STYLES = ('proto', 'completion', 'coro', 'batch', 'columns')
+STYLES = ('proto', 'completion', 'coro', 'batch', 'columns', 'inet_proto', 'inet_batch', 'inet_columns')
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(VOLLEY)), 'bench', 'volley_python.py')
 SANITIZED = os.environ.get('VOLLEY_SANITIZE', 'none') != 'none'
 
@@ -36,7 +36,8 @@ class Rows(VolleyTest):
 
     def test_messages_in_pieces_and_several_at_once_are_counted(self):
         for style in STYLES:
-            for size, depth in ((3, 1), (65, 7), (200000, 2)):
+            # The code is the same over either nic.
+            for size, depth in ((65, 7),) if style.startswith('inet') else ((3, 1), (65, 7), (200000, 2)):
                 with self.subTest(style=style, size=size, depth=depth):
                     self.rally(style, '--size', str(size), '--depth', str(depth))
 
@@ -109,7 +110,12 @@ class Unavailable(VolleyTest):
                                   'sys.modules["numpy"] = None\n')
         lines = self.listing(python)
         self.assertIn('python3-numpy', lines['volley_columns'])
+        self.assertIn('python3-numpy', lines['volley_inet_columns'])
         self.assertNotIn('python3-numpy', lines['volley_batch'])
+
+    def test_a_row_on_a_wire_in_memory_is_not_served_alone(self):
+        done = self.expect(1, 'serve', 'volley_inet_columns')
+        self.assertIn('runs beside its load only', done.err)
 
     def test_the_row_is_refused_and_the_others_run(self):
         python = self.interpreter('import sys\nsys.modules["volley"] = None\n')
