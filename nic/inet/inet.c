@@ -101,15 +101,22 @@ static int open_wire(struct vly_inet *inet, const struct vly_nic_spec *spec, uin
 	char why[256];
 	int error = vly_wire_resolve(spec, stack, why, sizeof(why));
 
-	if (error)
-		return error;
+	int queues = error ? error : vly_wire_queues(stack, spec, env->config->cores);
+
+	if (queues < 0)
+		return queues;
+	if (env->conns.core >= (uint32_t)queues) {
+		vly_log(VLY_LOG_ERROR, "inet: %u cores, but wire %s has %d queues",
+			env->config->cores, stack[0]->name, queues);
+		return -EINVAL;
+	}
 	struct vly_wire_setup setup = {
 		.region = env->region,
 		.config = env->config,
 		.spec = spec,
 		.stack = stack,
 		.queue = (uint16_t)env->conns.core,
-		.queues = (uint16_t)env->config->cores,
+		.queues = (uint16_t)queues,
 		.now_ns = inet->now_ns,
 		.seed = seed,
 	};

@@ -66,3 +66,11 @@ int vly_wire_resolve(const struct vly_nic_spec *spec,
 	}
 	return 0;
 }
+
+int vly_wire_queues(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec,
+		    unsigned cores)
+{
+	while (stack[1])
+		stack++;
+	return stack[0]->queues ? stack[0]->queues(spec, cores) : (int)cores;
+}

@@ -20,8 +20,25 @@
  *
  * Each wire lists the keys it knows; the nic adds its own and refuses the rest.
  *
- * A core opens one queue of a wire, on its own thread, and everything below is called there. Frames
- * begin with the Ethernet header and have no frame check sequence. Time is a parameter: nanoseconds
+ * Queues. A wire has one queue or several. Each belongs to one core, which opens it, and everything below
+ * is called, on that core's thread: queue i is core i's. How many there will be is asked once before
+ * (queues). Cores beyond that number have none and open no wire: the nic relays frames between cores
+ * (relay.h), so a wire never hears of cores without a queue. What several queues share (a port that is
+ * started once, say) is the wire's to keep; cores open and close their queues in any order, each on its
+ * own thread or all on one, so opening one must not wait for another.
+ *
+ * At which queue a frame comes in is the wire's choice. What the nic wants to know is whether it can be
+ * foreseen, so that a connect chooses a port whose answers come home. A wire that spreads as ports do
+ * says VLY_WIRE_RSS, key and table, the same at each of its queues: a TCP segment over IPv4, no fragment,
+ * comes in at queue
+ *
+ *	rss_table[toeplitz(rss_key, source, destination, source port, destination port) % rss_table_count]
+ *
+ * All else (ARP, ICMP, UDP, fragments) comes in anywhere, a broadcast at one queue only. A wire without
+ * VLY_WIRE_RSS spreads as it likes, or not at all. Nor is the claim just believed: placement.h compares
+ * it with what comes, and where it proves wrong the nic sorts frames itself.
+ *
+ * Frames begin with the Ethernet header and have no frame check sequence. Time is a parameter: nanoseconds
  * on the scale of vly_clock_ns(), never running backwards. Nothing but open and close allocates, logs
  * or makes system calls (a wake-up of a sleeping peer, and wires over descriptors, excepted).
  */
@@ -36,6 +53,13 @@ enum vly_frame_flag {
 	 * 0, that of TCP or UDP is the folded sum of the pseudo header, not complemented.
 	 */
 	VLY_FRAME_COMPLETE = 1 << 2,
+	/*
+	 * The nic's own, between cores; wires set neither them nor the upper eight bits. A frame whose flow
+	 * other cores have not found; the upper bits say who looked first.
+	 */
+	VLY_FRAME_HANDED = 1 << 3,
+	/* A copy, to be learned from: another core answers, if anybody has to. */
+	VLY_FRAME_COPY = 1 << 4,
 };
 
 /* A frame in the wire's memory. */
@@ -51,7 +75,7 @@ enum vly_wire_cap {
 	VLY_WIRE_RX_CHECKSUM =
 		1 << 1,        /* verifies them; a frame it could not verify has neither flag */
 	VLY_WIRE_TSO = 1 << 2, /* cuts frames of up to tso_bytes */
-	VLY_WIRE_RSS = 1 << 3, /* spreads received flows over queues by Toeplitz of rss_key */
+	VLY_WIRE_RSS = 1 << 3, /* TCP comes in at the queue that rss_key and rss_table foretell */
 	/* each core has a MAC of its own and owns the addresses ip + index * ips ... */
 	VLY_WIRE_HOST_PER_CORE = 1 << 4,
 };
@@ -65,11 +89,11 @@ struct vly_wire {
 	uint32_t mtu;  /* bytes of an IP packet; frames of mtu + 14 fit */
 	uint32_t tso_bytes;
 	uint16_t queue, queues; /* this one, of so many */
-	uint8_t mac[6];
+	uint8_t mac[6];         /* of all queues, unless VLY_WIRE_HOST_PER_CORE */
 	bool link_up; /* may change during any call; frames sent while it is down are lost */
-	/* with VLY_WIRE_RSS: a flow belongs to queue rss_table[hash % rss_table_count] */
-	const uint8_t *rss_key; /* VLY_TOEPLITZ_KEY_BYTES */
-	const uint16_t *rss_table;
+	/* with VLY_WIRE_RSS; they live as long as the wire */
+	const uint8_t *rss_key;    /* VLY_TOEPLITZ_KEY_BYTES: of a longer key, the first */
+	const uint16_t *rss_table; /* queues */
 	uint32_t rss_table_count;
 	uint64_t rx_dropped; /* frames the wire itself could not take: counters, written by the core */
 	uint64_t tx_dropped;
@@ -81,7 +105,7 @@ struct vly_wire_setup {
 	const struct vly_config *config;
 	const struct vly_nic_spec *spec;
 	const struct vly_wire_ops *const *stack; /* this wire, then those below it, then NULL */
-	uint16_t queue, queues; /* the core's index, and how many cores there are */
+	uint16_t queue, queues;                  /* the core's index; how many queues() said */
 	uint64_t now_ns;
 	uint64_t seed; /* of option seed=, else from the system: for whatever is random */
 };
@@ -97,6 +121,11 @@ struct vly_wire_ops {
 	/* Bytes that open takes from the region, those of the wires below included. */
 	size_t (*region_bytes)(const struct vly_config *config, const struct vly_nic_spec *spec,
 			       const struct vly_wire_ops *const *stack);
+	/*
+	 * How many queues it will have for so many cores: 1..cores, or -errno, logged. The same answer for each
+	 * core. NULL: one for each core. A wrapper has those of the wire proper, and is not asked.
+	 */
+	int (*queues)(const struct vly_nic_spec *spec, unsigned cores);
 	/* 0 or -errno, logged. A wrapper opens what is below by vly_wire_open_below(). */
 	int (*open)(const struct vly_wire_setup *setup, struct vly_wire **wire);
 	/* Frames lent are given back by it. */
@@ -159,6 +188,10 @@ int vly_wire_resolve(const struct vly_nic_spec *spec,
 
 /* The wire called `name`, or NULL. */
 const struct vly_wire_ops *vly_wire_find(const char *name);
+
+/* How many queues the stack's wire proper has for so many cores, or -errno. */
+int vly_wire_queues(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec,
+		    unsigned cores);
 
 /* For wrappers: opens the wire below. */
 static inline int vly_wire_open_below(const struct vly_wire_setup *setup, struct vly_wire **wire)

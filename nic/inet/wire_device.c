@@ -307,7 +307,7 @@ static int device_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 	struct vly_wire_options options;
 	char why[160] = "";
 	const char *dev;
-	uint8_t mac[6] = {2, 0x54, 0, 0, 0, (uint8_t)(1 + 2 * setup->queue)};
+	uint8_t mac[6] = {2, 0x54, 0, 0, 0, 1};
 	int error = parse(setup->spec, &options, &dev, why, sizeof(why));
 	int fd = error;
 
@@ -354,6 +354,14 @@ static int packet_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 	return device_open(setup, wire, true);
 }
 
+/* Each packet socket sees every frame. */
+static int packet_queues(const struct vly_nic_spec *spec, unsigned cores)
+{
+	(void)spec;
+	(void)cores;
+	return 1;
+}
+
 #define DEVICE_OPS                                                                                 \
 	.keys = keys, .region_bytes = device_region_bytes, .close = device_close,                  \
 	.rx_burst = device_rx_burst, .rx_done = device_rx_done, .tx_take = device_tx_take,         \
@@ -364,4 +372,9 @@ const struct vly_wire_ops vly_wire_tap = {
 	.name = "tap", .check = tap_check, .open = tap_open, DEVICE_OPS};
 
 const struct vly_wire_ops vly_wire_packet = {
-	.name = "packet", .check = packet_check, .open = packet_open, DEVICE_OPS};
+	.name = "packet",
+	.check = packet_check,
+	.queues = packet_queues,
+	.open = packet_open,
+	DEVICE_OPS,
+};
