@@ -426,24 +426,46 @@ bool cost_config_has_irq_time(const char *path)
 	return found;
 }
 
+bool cost_cmdline_without_irq_time(const char *text)
+{
+	static const char word[] = "tsc=noirqtime";
+	const size_t len = sizeof(word) - 1;
+
+	for (const char *at = text; (at = strstr(at, word)); at += len)
+		if ((at == text || isspace((unsigned char)at[-1])) &&
+		    (!at[len] || isspace((unsigned char)at[len])))
+			return true;
+	return false;
+}
+
 bool cost_irq_time_apart(void)
 {
 	static int known = -1;
 	struct utsname name;
-	char path[512];
+	char path[512], text[4096];
 
 	if (known < 0 && uname(&name) == 0) {
 		snprintf(path, sizeof(path), "/boot/config-%s", name.release);
 		known = cost_config_has_irq_time("/proc/config.gz") ||
 			cost_config_has_irq_time(path);
+		if (slurp("/proc/cmdline", text, sizeof(text)) == 0 &&
+		    cost_cmdline_without_irq_time(text))
+			known = 0;
 	}
 	return known == 1;
 }
 
-uint64_t cost_cpus_unbilled_ns(const struct cost_cpus *spent, bool irq_time_apart)
+struct cost_unbilled cost_cpus_unbilled(const struct cost_cpus *spent, bool irq_time_apart)
 {
-	/* Its softirqs are in the second sum, too. */
-	return irq_time_apart ? spent->irq_ns + spent->softirq_ns : spent->ksoftirqd_ns;
+	if (irq_time_apart)
+		return (struct cost_unbilled){.irq_ns = spent->irq_ns,
+					      .softirq_ns = spent->softirq_ns};
+	return (struct cost_unbilled){.ksoftirqd_ns = spent->ksoftirqd_ns};
+}
+
+uint64_t cost_unbilled_ns(const struct cost_unbilled *unbilled)
+{
+	return unbilled->ksoftirqd_ns + unbilled->irq_ns + unbilled->softirq_ns;
 }
 
 struct cost_cpus cost_cpus_between(const struct cost_cpus *before, const struct cost_cpus *after)

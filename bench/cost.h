@@ -71,13 +71,26 @@ struct cost_cpus {
 };
 
 /*
- * What the kernel did on these CPUs for the processes pinned to them but billed to nobody's run
- * time: ksoftirqd's, or, with IRQ time accounting, all of interrupts and softirqs.
+ * What the kernel did on some CPUs for the processes pinned to them but billed to nobody's run time:
+ * ksoftirqd's, or, with IRQ time accounting, all of interrupts and softirqs (ksoftirqd's own are among
+ * the latter). What does not apply is 0.
  */
-uint64_t cost_cpus_unbilled_ns(const struct cost_cpus *spent, bool irq_time_apart);
+struct cost_unbilled {
+	uint64_t ksoftirqd_ns, irq_ns, softirq_ns;
+};
 
-/* Whether this kernel takes interrupts out of run times (CONFIG_IRQ_TIME_ACCOUNTING); looked up once. */
+struct cost_unbilled cost_cpus_unbilled(const struct cost_cpus *spent, bool irq_time_apart);
+
+uint64_t cost_unbilled_ns(const struct cost_unbilled *unbilled);
+
+/*
+ * Whether this kernel takes interrupts out of run times: CONFIG_IRQ_TIME_ACCOUNTING, unless it was
+ * started with tsc=noirqtime. Looked up once.
+ */
 bool cost_irq_time_apart(void);
+
+/* Whether a kernel's command line switches that off. */
+bool cost_cmdline_without_irq_time(const char *text);
 
 /* The same by a kernel's configuration, plain or compressed; false if it cannot be read. */
 bool cost_config_has_irq_time(const char *path);

@@ -232,33 +232,48 @@ static int connect_all(struct load *load)
  * What each core spent since `before_ns`. Cores of the load generator sleep when idle, so their run
  * time is how busy they are; a core that polls would have to be judged by vly_stats' busy_ns.
  */
-static void judge_usage(struct load *load, const uint64_t *before_ns)
+static void judge_usage(struct load *load, const uint64_t *before_ns,
+			const struct cost_cpus *cpus_before)
 {
+	const struct load_params *params = load->params;
+	struct load_result *result = load->result;
+	struct cost_cpus cpus_after;
 	double window_ns = (double)(load->times.end_ns - load->times.begin_ns);
 
 	for (unsigned i = 0; i < load->cores_count; i++) {
 		uint64_t cpu_ns = load_core_cpu_ns(&load->cores[i]) - before_ns[i];
 		double share = (double)cpu_ns / window_ns;
 
-		load->result->cpu_ns += cpu_ns;
-		if (share > load->result->busy_share)
-			load->result->busy_share = share < 1.0 ? share : 1.0;
+		result->cpu_ns += cpu_ns;
+		if (share > result->busy_share)
+			result->busy_share = share < 1.0 ? share : 1.0;
 	}
+	if (!cpus_before->stamp_ns ||
+	    cost_cpus_sample(params->cpus, params->cpus_count, &cpus_after) != 0)
+		return;
+	cpus_after = cost_cpus_between(cpus_before, &cpus_after);
+	result->unbilled = cost_cpus_unbilled(&cpus_after, cost_irq_time_apart());
+	result->unbilled_known = true;
+	result->cpu_ns += cost_unbilled_ns(&result->unbilled);
 }
 
 static int measure(struct load *load)
 {
+	const struct load_params *params = load->params;
 	uint64_t *before_ns = calloc(load->cores_count, sizeof(*before_ns));
+	struct cost_cpus cpus_before;
 	int err;
 
 	if (!before_ns)
 		return load_refuse(load->result, -ENOMEM, "out of memory");
 	announce(load, LOAD_WINDOW_BEGIN);
+	if (cost_cpus_sample(params->cpus, params->cpus_count, &cpus_before) != 0)
+		cpus_before.stamp_ns = 0; /* not pinned */
 	for (unsigned i = 0; i < load->cores_count; i++)
 		before_ns[i] = load_core_cpu_ns(&load->cores[i]);
 	load->times.begin_ns = vly_now_ns();
-	load->times.end_ns = load->times.begin_ns + load->params->duration_ns;
-	slices_begin(&load->result->slices, load->times.begin_ns, load->params->duration_ns,
+	load->times.end_ns = load->times.begin_ns + params->duration_ns;
+	slices_begin(&load->result->slices, load->times.begin_ns, params->duration_ns,
 		     messages_sum(load));
 	atomic_store_explicit(&load->orders.end_ns, load->times.end_ns, memory_order_relaxed);
 	/* take_window() of load_core.c acquires it */
@@ -270,7 +285,7 @@ static int measure(struct load *load)
 		atomic_store_explicit(&load->orders.end_ns, load->times.end_ns,
 				      memory_order_relaxed);
 	}
-	judge_usage(load, before_ns);
+	judge_usage(load, before_ns, &cpus_before);
 	free(before_ns);
 	announce(load, LOAD_WINDOW_END);
 	return err;

@@ -2,6 +2,7 @@
 #ifndef VLY_BENCH_LOAD_H
 #define VLY_BENCH_LOAD_H
 
+#include "bench/cost.h"
 #include "bench/fairness.h"
 #include "bench/histogram.h"
 #include "bench/schedule.h"
@@ -121,7 +122,9 @@ struct load_result {
 	struct fairness fairness;
 	struct slices slices; /* of the window */
 	double busy_share;    /* 0..1, of the busiest load core: its thread's run time / window */
-	uint64_t cpu_ns;      /* run time of all load threads */
+	uint64_t cpu_ns;      /* run time of all load threads, and `unbilled` */
+	struct cost_unbilled unbilled; /* the kernel's work for them on their CPUs */
+	bool unbilled_known;           /* they are pinned, and the kernel tells */
 	uint64_t connected, connect_retries;
 	uint64_t errors; /* connections that failed, by whatever cause */
 	/* of them: closed or reset; wrong payload; more bytes than were sent; no answer */

@@ -1,6 +1,8 @@
 /* load_core.c - polls a core, follows the orders of the main thread, tells how far it is */
 #include "bench/load_core.h"
 
+#include "bench/descriptors.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -100,6 +102,7 @@ static void *run(void *arg)
 
 	/* messages that are due at a time shall not wait for the default 50 us more */
 	(void)prctl(PR_SET_TIMERSLACK, 1);
+	(void)descriptors_unshare(); /* where it is refused, cores share one table: see preflight */
 	core->err = vly_core_open(core->engine, core->index, &vly);
 	if (!core->err)
 		core->err = pingpong_client_open(vly, &core->params, &core->client);

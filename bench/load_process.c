@@ -142,7 +142,14 @@ static json_t *result_message(const struct load_result *r, int err)
 			  (json_int_t)r->wrong, "excess", (json_int_t)r->excess, "silent",
 			  (json_int_t)r->silent, "interrupted", (int)r->interrupted);
 	json_t *slices = json_array();
+	const struct cost_unbilled *unbilled = &r->unbilled;
 
+	if (r->unbilled_known)
+		json_object_set_new(message, "unbilled",
+				    json_pack("{s:I, s:I, s:I}", "ksoftirqd_ns",
+					      (json_int_t)unbilled->ksoftirqd_ns, "irq_ns",
+					      (json_int_t)unbilled->irq_ns, "softirq_ns",
+					      (json_int_t)unbilled->softirq_ns));
 	for (unsigned i = 0; i < r->slices.count; i++)
 		json_array_append_new(slices, json_real(finite_or_0(r->slices.rate_per_s[i])));
 	json_object_set_new(message, "slices", slices);

@@ -17,6 +17,7 @@
 #define SPAN_MAX_NS (24 * 3600 * NS_PER_S)
 #define RECONNECT_MAX 1000000000
 #define RECONNECT_SOURCES 16 /* closed ports rest for a second at least */
+#define URING_CONNECTIONS_MAX 4000 /* beyond, epoll costs less: docs/bench.md has the figures */
 
 enum key {
 	KEY_RATE = 'r',
@@ -43,7 +44,7 @@ static const struct argp_option option_table[] = {
 	 "local addresses of the connections, in turn (default: what the system chooses; on loopback 127.0.0.1 and following if ports would run out)",
 	 0},
 	{"load-nic", KEY_NIC, "NIC", 0,
-	 "how the load generator reaches the network (default epoll; auto: uring where it is allowed)",
+	 "how the load generator reaches the network: uring, epoll, or auto (default): the cheaper one at so many connections",
 	 0},
 	{0},
 };
@@ -156,18 +157,20 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 const struct argp load_shape_argp = {.options = option_table, .parser = parse_option};
 
-void load_shape_finish(struct load_shape *shape, uint32_t depth)
+const char *load_shape_nic(uint32_t connections)
 {
 	char why[256];
 
-	/*
-	 * Over uring a message costs some 6% less CPU at 100 connections, but 10,000 connections to
-	 * c_thread took 7 s to come up instead of 1: the default is what holds everywhere.
-	 */
-	if (!shape->nic)
-		shape->nic = "epoll";
-	else if (strcmp(shape->nic, "auto") == 0)
-		shape->nic = vly_nic_check("uring", why, sizeof(why)) == 0 ? "uring" : "epoll";
+	return connections <= URING_CONNECTIONS_MAX &&
+			       vly_nic_check("uring", why, sizeof(why)) == 0
+		       ? "uring"
+		       : "epoll";
+}
+
+void load_shape_finish(struct load_shape *shape, uint32_t connections, uint32_t depth)
+{
+	if (!shape->nic || strcmp(shape->nic, "auto") == 0)
+		shape->nic = load_shape_nic(connections);
 	if (shape->arrivals_given && shape->rate_msg_per_s <= 0)
 		usage_error(shape->command, "--arrivals is about --rate, which is missing");
 	if (shape->think_max_ns && shape->rate_msg_per_s > 0)

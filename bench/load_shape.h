@@ -28,9 +28,12 @@ extern const struct argp load_shape_argp;
 
 /*
  * After parsing: chooses what was not given; usage_error() if options contradict each other. `depth`
- * is messages in flight.
+ * is messages in flight on each of `connections`.
  */
-void load_shape_finish(struct load_shape *shape, uint32_t depth);
+void load_shape_finish(struct load_shape *shape, uint32_t connections, uint32_t depth);
+
+/* The nic that costs the load generator least CPU time at so many connections, of those allowed. */
+const char *load_shape_nic(uint32_t connections);
 
 /* Ports that this machine gives to outgoing connections of one address. */
 uint32_t load_shape_ports(void);

@@ -141,6 +141,13 @@ static void take_numbers(struct load_result *r, const json_t *message)
 			json_number_value(json_array_get(slices, i));
 	r->total = total_from_json(json_object_get(message, "total"));
 	r->interrupted = json_is_true(json_object_get(message, "interrupted"));
+	const json_t *unbilled = json_object_get(message, "unbilled");
+	r->unbilled_known = unbilled;
+	r->unbilled = (struct cost_unbilled){
+		.ksoftirqd_ns = (uint64_t)control_int(unbilled, "ksoftirqd_ns", 0),
+		.irq_ns = (uint64_t)control_int(unbilled, "irq_ns", 0),
+		.softirq_ns = (uint64_t)control_int(unbilled, "softirq_ns", 0),
+	};
 	r->fairness = (struct fairness){
 		.min = (uint64_t)control_int(fair, "min", 0),
 		.p5 = (uint64_t)control_int(fair, "p5", 0),

@@ -12,8 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/descriptors.h"
 #include "bench/npt.h"
-#include "bench/preflight.h"
 #include "volley/core.h"
 
 #define BACKLOG 16
@@ -151,7 +151,7 @@ int npt_server(const struct load_options *options, uint16_t port)
 	}
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	preflight_raise_descriptors();
+	descriptors_raise();
 	printf("READY %u\n", port);
 	fflush(stdout);
 	while (!is_interrupted() && !(options->runs_given && served + failed >= options->runs)) {

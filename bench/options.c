@@ -468,7 +468,7 @@ void load_options_finish(struct load_options *o)
 			o->command,
 			"--size %u times --depth %u is above the %u bytes that may be under way on a connection",
 			o->size_bytes, o->depth, LOAD_INFLIGHT_MAX);
-	load_shape_finish(&o->shape, o->depth);
+	load_shape_finish(&o->shape, o->connections, o->depth);
 	if (o->numa_node >= 0) {
 		struct cpus node;
 		if (cpus_of_node(o->numa_node, &node) != 0)

@@ -85,12 +85,16 @@ static inline bool in_window(const struct pingpong_client *client, uint64_t now_
  */
 static inline void under_way_until(struct pingpong_client *client, uint64_t now_ns)
 {
-	uint64_t from_ns = client->seen_ns;
+	uint64_t from_ns = client->seen_ns, until_ns = now_ns;
 
+	if (now_ns <= from_ns)
+		return; /* a batch reads the clock again while it is handled */
 	if (from_ns < client->begin_ns)
 		from_ns = client->begin_ns;
-	if (in_window(client, now_ns))
-		client->figures.under_way_ns += client->figures.outstanding * (now_ns - from_ns);
+	if (until_ns > client->end_ns)
+		until_ns = client->end_ns;
+	if (client->begin_ns && from_ns < until_ns)
+		client->figures.under_way_ns += client->figures.outstanding * (until_ns - from_ns);
 	client->seen_ns = now_ns;
 }
 

@@ -5,10 +5,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/descriptors.h"
 #include "bench/sockname.h"
 #include "bench/sysfile.h"
 #include "bench/thread_limits.h"
@@ -22,24 +22,30 @@
 #define PORT_TRIES 200
 #define PORTS_MAX 64512 /* 1024 to 65535 */
 
-uint64_t preflight_raise_descriptors(void)
-{
-	struct rlimit limit;
+/* Who holds connections, and in how many tables of descriptors: the limit is one table's. */
+struct holder {
+	const char *name;
+	const char *option; /* that makes more tables; NULL: none does */
+	uint64_t base;      /* descriptors of each table beside connections */
+	unsigned int tables;
+	bool hashed; /* connections are spread by chance, not evenly */
+};
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return 0;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return 0;
-	return limit.rlim_cur;
+/* Descriptors of the fullest table. */
+static uint64_t fullest(const struct holder *holder, uint32_t connections)
+{
+	uint64_t share = (connections + holder->tables - 1) / holder->tables;
+
+	return holder->base + share + (holder->hashed && holder->tables > 1 ? share / 8 : 0);
 }
 
-static int check_descriptors(const char *who, uint64_t needed, uint32_t connections, char *why,
+static int check_descriptors(const struct holder *holder, uint32_t connections, char *why,
 			     size_t why_bytes)
 {
-	uint64_t limit = preflight_raise_descriptors();
+	uint64_t limit = descriptors_raise();
 	uint64_t ceiling = UINT64_MAX;
-	char first[64] = "";
+	uint64_t needed = fullest(holder, connections);
+	char first[64] = "", more[64] = "";
 
 	if (needed <= limit)
 		return 0;
@@ -48,12 +54,15 @@ static int check_descriptors(const char *who, uint64_t needed, uint32_t connecti
 	uint64_t wanted = (uint64_t)connections + FDS_SPARE;
 	if (wanted > ceiling)
 		snprintf(first, sizeof(first), "sysctl -w fs.nr_open=%" PRIu64 "; ", wanted);
+	if (holder->option)
+		snprintf(more, sizeof(more), ", name more --%s (the limit counts for each)",
+			 holder->option);
 	snprintf(why, why_bytes,
 		 "descriptors: the limit is %" PRIu64 " (hard RLIMIT_NOFILE), %s needs %" PRIu64
 		 " for %u connections; as root: %sprlimit --pid $$ --nofile=%" PRIu64 ":%" PRIu64
-		 ", or take --connections %" PRIu64 " or fewer",
-		 limit, who, needed, connections, first, wanted, wanted,
-		 limit > FDS_SPARE ? limit - FDS_SPARE : 0);
+		 "%s, or take --connections %" PRIu64 " or fewer",
+		 limit, holder->name, needed, connections, first, wanted, wanted, more,
+		 limit > FDS_SPARE ? (limit - FDS_SPARE) * holder->tables : 0);
 	return -EMFILE;
 }
 
@@ -73,12 +82,21 @@ static int check_threads(const struct variant *variant, uint32_t connections, ch
 int preflight_server(const struct variant *variant, const struct variant_setting *setting,
 		     char *why, size_t why_bytes)
 {
+	bool tables = variant->table_per_cpu && descriptors_unshare();
+	const struct holder holder = {
+		.name = variant->name,
+		.option = tables ? "server-cpus" : NULL,
+		.base = variant->fds_base,
+		.tables = tables && setting->cpus->count ? setting->cpus->count : 1,
+		.hashed = true,
+	};
 	int err = variant->check(variant, setting, why, why_bytes);
 
 	if (err)
 		return err;
-	err = check_descriptors(variant->name, (uint64_t)setting->connections + variant->fds_base,
-				setting->connections, why, why_bytes);
+	/* A program of one's own may be several processes: it fails by itself if it lacks some. */
+	if (!variant->exec)
+		err = check_descriptors(&holder, setting->connections, why, why_bytes);
 	return err ? err : check_threads(variant, setting->connections, why, why_bytes);
 }
 
@@ -189,11 +207,15 @@ int preflight_load(const struct load_options *options, const struct vly_addr *ta
 		   size_t why_bytes)
 {
 	unsigned int cores = options->load_cpus.count ? options->load_cpus.count : 1;
-	uint64_t needed =
-		(uint64_t)options->connections + LOAD_FDS_BASE + LOAD_FDS_PER_CORE * cores;
+	bool tables = descriptors_unshare();
+	const struct holder holder = {
+		.name = "the load generator",
+		.option = tables ? "load-cpus" : NULL,
+		.base = LOAD_FDS_BASE + LOAD_FDS_PER_CORE * cores,
+		.tables = tables ? cores : 1,
+	};
 
-	int err = check_descriptors("the load generator", needed, options->connections, why,
-				    why_bytes);
+	int err = check_descriptors(&holder, options->connections, why, why_bytes);
 	err = err ? err : check_ports(options, why, why_bytes);
 	err = err ? err : check_sources(&options->shape.sources, target, why, why_bytes);
 	err = err ? err : vly_nic_check(options->shape.nic, why, why_bytes);

@@ -10,12 +10,6 @@
 #include "volley/addr.h"
 
 /*
- * Raises the soft limit of descriptors to the hard one; what is started later inherits it. Returns
- * the limit.
- */
-uint64_t preflight_raise_descriptors(void);
-
-/*
  * Each returns 0, or -errno with one line in `why` that names the limit, its value, what is needed,
  * and the command that mends it.
  */

@@ -151,6 +151,13 @@ static json_t *lines_json(const char (*lines)[RUN_REASON_BYTES], unsigned int co
 	return array;
 }
 
+/* What the kernel's own threads and interrupts add to the cost. */
+static json_t *unbilled_json(const struct run_unbilled *unbilled)
+{
+	return json_pack("{s:o, s:o, s:o}", "ksoftirqd", number(unbilled->ksoftirqd_us), "irq",
+			 number(unbilled->irq_us), "softirq", number(unbilled->softirq_us));
+}
+
 /* What the processes and CPUs did. */
 static void add_costs(json_t *line, const struct run_result *run)
 {
@@ -185,6 +192,9 @@ static void add_costs(json_t *line, const struct run_result *run)
 	json_object_set_new(line, "effective_ghz",
 			    json_pack("{s:o, s:o}", "server", number(run->server_ghz), "load",
 				      number(run->load_ghz)));
+	json_object_set_new(line, "kernel_us_per_msg",
+			    json_pack("{s:o, s:o}", "server", unbilled_json(&run->server_unbilled),
+				      "load", unbilled_json(&run->load_unbilled)));
 	/* By the probe, a run of its own that has no line. */
 	bool counted = run->syscalls && run->syscalls->counted;
 	json_object_set_new(line, "syscalls_per_msg",

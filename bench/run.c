@@ -251,6 +251,12 @@ static void blank(struct run_result *r)
 		&r->steady_change,
 		&r->retransmits,
 		&r->throttled_s,
+		&r->server_unbilled.ksoftirqd_us,
+		&r->server_unbilled.irq_us,
+		&r->server_unbilled.softirq_us,
+		&r->load_unbilled.ksoftirqd_us,
+		&r->load_unbilled.irq_us,
+		&r->load_unbilled.softirq_us,
 	};
 
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
@@ -287,6 +293,17 @@ static void describe(const struct run_spec *spec, struct run_result *r)
 	strftime(r->began, sizeof(r->began), "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+/* By name, each in microseconds per message; NAN: does not apply on this kernel. */
+static void take_unbilled(const struct cost_unbilled *unbilled, double per_msg,
+			  struct run_unbilled *taken)
+{
+	bool apart = cost_irq_time_apart();
+
+	taken->ksoftirqd_us = apart ? UNKNOWN : (double)unbilled->ksoftirqd_ns / 1e3 * per_msg;
+	taken->irq_us = apart ? (double)unbilled->irq_ns / 1e3 * per_msg : UNKNOWN;
+	taken->softirq_us = apart ? (double)unbilled->softirq_ns / 1e3 * per_msg : UNKNOWN;
+}
+
 static void take_load(struct live *live)
 {
 	const struct load_result *load = &live->loader.result;
@@ -313,6 +330,9 @@ static void take_load(struct live *live)
 	if (load->messages > 0) {
 		r->load_cpu_us_per_msg = (double)load->cpu_ns / 1e3 / (double)load->messages;
 		r->load_cycles_per_msg = r->load_cpu_us_per_msg * 1e3 * r->load_ghz;
+		if (load->unbilled_known)
+			take_unbilled(&load->unbilled, 1.0 / (double)load->messages,
+				      &r->load_unbilled);
 	}
 	if (load->latency.total == 0)
 		return;
@@ -350,15 +370,16 @@ static void take_cpus(struct run_result *r, const struct server *server)
 }
 
 /* The kernel's helpers on the server's CPUs work for what the server has sent. */
-static void bill_softirqs(const struct server *server, struct cost *spent)
+static void bill_softirqs(const struct server *server, struct cost *spent,
+			  struct cost_unbilled *unbilled)
 {
 	if (!server->before.cpus_known || !server->after.cpus_known)
 		return;
 	struct cost_cpus cpus = cost_cpus_between(&server->before.cpus, &server->after.cpus);
 
-	uint64_t unbilled_ns = cost_cpus_unbilled_ns(&cpus, cost_irq_time_apart());
-	spent->run_ns += unbilled_ns;
-	spent->system_ns += unbilled_ns;
+	*unbilled = cost_cpus_unbilled(&cpus, cost_irq_time_apart());
+	spent->run_ns += cost_unbilled_ns(unbilled);
+	spent->system_ns += cost_unbilled_ns(unbilled);
 }
 
 static void take_cost(struct live *live)
@@ -372,7 +393,8 @@ static void take_cost(struct live *live)
 	struct cost spent = cost_between(&server->before.cost, &server->after.cost);
 	if (spent.stamp_ns == 0)
 		return;
-	bill_softirqs(server, &spent);
+	struct cost_unbilled unbilled = {0};
+	bill_softirqs(server, &spent, &unbilled);
 	r->server_busy_share =
 		(double)spent.run_ns / (double)spent.stamp_ns / (double)server_lanes(live->spec);
 	if (r->server_busy_share > 1)
@@ -393,6 +415,7 @@ static void take_cost(struct live *live)
 	/* The samples lie a little outside the window: scale by their own time. */
 	double in_window = r->window_s * 1e9 / (double)spent.stamp_ns / (double)r->messages;
 	r->server_cpu_us_per_msg = (double)spent.run_ns / 1e3 * in_window;
+	take_unbilled(&unbilled, in_window, &r->server_unbilled);
 	r->server_cpu_us_per_msg_scaled = r->server_cpu_us_per_msg * r->server_ghz / r->tsc_ghz;
 	r->server_cycles_per_msg = r->server_cpu_us_per_msg * 1e3 * r->server_ghz;
 	if (spent.switches_known) {

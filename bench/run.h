@@ -84,6 +84,14 @@ struct run_load {
 	char *hdr_service;     /* owned; NULL */
 };
 
+/*
+ * What the kernel's own threads and interrupts on pinned CPUs add to a cost, in microseconds per message;
+ * NAN: this kernel bills it to the processes themselves, or it was not measured.
+ */
+struct run_unbilled {
+	double ksoftirqd_us, irq_us, softirq_us;
+};
+
 /* What a run measured; NAN where it did not. */
 struct run_result {
 	enum run_status status;
@@ -111,6 +119,7 @@ struct run_result {
 
 	double server_cpu_us_per_msg, server_cpu_us_per_msg_scaled, user_share;
 	double load_cpu_us_per_msg;
+	struct run_unbilled server_unbilled, load_unbilled; /* contained in the costs */
 	double server_cycles_per_msg, load_cycles_per_msg;
 	double server_ghz, load_ghz, tsc_ghz;
 	double server_busy_share, load_busy_share, server_cpus_busy_share, server_cpus_other_share,

@@ -387,7 +387,8 @@ static const struct variant variants[] = {
 		.idle_policy = "sleep",
 		.file = "volley-c_epoll",
 		.any_ip4 = true,
-		.fds_base = 96, /* two for each CPU */
+		.fds_base = 96, /* a listener for each CPU */
+		.table_per_cpu = true,
 		.check = check_file,
 		.command = command_baseline,
 	},
@@ -397,7 +398,8 @@ static const struct variant variants[] = {
 		.idle_policy = "sleep",
 		.file = "volley-c_poll",
 		.any_ip4 = true,
-		.fds_base = 96, /* two for each CPU */
+		.fds_base = 96, /* a listener for each CPU */
+		.table_per_cpu = true,
 		.check = check_file,
 		.command = command_baseline,
 	},

@@ -34,6 +34,7 @@ struct variant {
 	unsigned int threads_max; /* CPUs it can use; 0: as many as it gets */
 	bool counts;              /* ends with a TOTAL of what it has seen, see total.h */
 	bool thread_per_conn;     /* needs a thread for every connection */
+	bool table_per_cpu;       /* its thread on each CPU has descriptors of its own */
 	/*
 	 * Server and load are the two ends of one wire in memory, made for each run: `nic` is what follows
 	 * "inet:loop,fd=N,side=S,ip=A" on both sides, "" or ",csum=offload".

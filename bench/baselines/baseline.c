@@ -16,10 +16,11 @@
 #define BACKLOG 65535 /* the kernel takes the smaller of this and net.core.somaxconn */
 #define FDS_MAX (1u << 24)
 
-struct baseline_rest **baseline_rests;
+_Thread_local struct baseline_rest **baseline_rests;
 
 static const char *name; /* of the program, without its folder */
 static uint16_t port;
+static size_t fds_max;
 static int cpus[CPU_SETSIZE];
 static unsigned int cpus_count;
 static void *(*open_worker)(int listen_fd);
@@ -104,8 +105,16 @@ static void take_descriptors(void)
 	limit.rlim_cur = limit.rlim_max < FDS_MAX ? limit.rlim_max : FDS_MAX;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		baseline_die("setrlimit");
+	fds_max = limit.rlim_cur;
+}
+
+/* The listeners of the others are copied along; they are never used from here. */
+static void open_table(bool alone)
+{
+	if (!alone && unshare(CLONE_FILES) < 0)
+		baseline_warn("threads share their descriptors: unshare: %s", strerror(errno));
 	/* Untouched pages cost nothing. */
-	baseline_rests = calloc(limit.rlim_cur, sizeof(baseline_rests[0]));
+	baseline_rests = calloc(fds_max, sizeof(baseline_rests[0]));
 	if (!baseline_rests)
 		baseline_die("calloc");
 }
@@ -207,6 +216,7 @@ static void *serve_share(void *arg)
 
 	if (cpus_count)
 		pin(&cpus[share->index], 1);
+	open_table(cpus_count <= 1);
 	worker = open_worker(share->listen_fd); /* pinned: on its own NUMA node */
 	/* Connections could take the descriptors that another thread opens. */
 	pthread_barrier_wait(&all_open);

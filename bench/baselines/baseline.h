@@ -35,8 +35,10 @@ void baseline_ready(int listen_fd);
 
 /*
  * Serves for ever: in this thread alone, for up to one CPU; else in a thread on each CPU with a
- * non-blocking listener of its own, all on one port (SO_REUSEPORT). Each thread calls open(), then
- * run() with what that returned. READY is said, and run() called, once all are open.
+ * non-blocking listener of its own, all on one port (SO_REUSEPORT), and a table of descriptors of its
+ * own: as in a process of one thread, the kernel then counts no references when it looks one up. Each
+ * thread calls open(), then run() with what that returned. READY is said, and run() called, once all
+ * are open.
  */
 _Noreturn void baseline_serve(void *(*open)(int listen_fd), void (*run)(void *worker));
 
@@ -58,10 +60,8 @@ struct baseline_rest {
 	uint8_t bytes[];
 };
 
-/*
- * By descriptor; NULL: nothing is kept. An entry belongs to the thread that serves the descriptor.
- */
-extern struct baseline_rest **baseline_rests;
+/* By descriptor; NULL: nothing is kept. Of the calling thread, as its descriptors are. */
+extern _Thread_local struct baseline_rest **baseline_rests;
 
 /* Copies what send() did not take. false: no memory. */
 bool baseline_keep(int fd, const uint8_t *bytes, size_t len_bytes);

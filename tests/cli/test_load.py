@@ -112,6 +112,14 @@ class Truth(Load):
             self.assertLess(run['little'], 1.2)
 
 
+    def test_messages_in_the_generators_hands_are_few_at_any_depth(self):
+        # They were a quarter, when all echoes of a batch were timed by one reading before it was handled.
+        for connections, depth in (('1', '64'), ('10', '64'), ('100', '64'), ('1', '1024')):
+            for nic in ('epoll', 'auto'):
+                run, _, _ = self.load('-c', connections, '--depth', depth, '--load-nic', nic, '--duration', '300ms')
+                self.assertGreater(run['little'], 0.85, (connections, depth, nic))
+
+
 class Shapes(Load):
     """Pauses, reconnects, ramps, addresses."""
 
@@ -182,6 +190,65 @@ class Shapes(Load):
         self.assertEqual(done.returncode, 1, done)
         self.assertIn('net.ipv4.ip_local_port_range widens the range)', done.stderr)
 
+    def test_ports_that_would_run_out_are_had_of_further_addresses(self):
+        # In a network of its own with 64 ports, of which each address gives 56.
+        script = 'ip link set lo up && sysctl -qw net.ipv4.ip_local_port_range="40000 40063" || exit 77; exec "$@"'
+        def alone(*words):
+            return subprocess.run(['unshare', '-n', 'sh', '-c', script, 'sh', volley_cli.VOLLEY, 'pingpong', 'c_epoll',
+                                   *words, '--warmup', '50ms', '--duration', '300ms', '--json', self.json],
+                                  check=False, capture_output=True, text=True, timeout=volley_cli.PATIENCE_S)
+        done = alone('-c', '200')
+        if done.returncode == 77 or 'unshare failed' in done.stderr:
+            self.skipTest('no network of its own can be had here')
+        self.assertIn(done.returncode, (0, 4), done)
+        header, runs, _ = self.read()
+        self.assertEqual(header['plan']['load']['sources'], '127.0.0.1-127.0.0.4')
+        self.assertEqual(runs[-1]['errors']['connections'], 0)
+        # One that was named is all there is: then it is refused, with the number that is enough.
+        done = alone('-c', '200', '--source-ip', '127.0.0.1')
+        self.assertEqual(done.returncode, 3, done)
+        self.assertIn('gives each local address 64 ports, 200 connections from 1 address need 200', done.stderr)
+        self.assertIn('spread over 4 local addresses with --source-ip A-B', done.stderr)
+
+    def over_the_limit(self, connections, *words, limit=None):
+        """A load of two cores against two threads, each with descriptors of its own."""
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) < 2:
+            self.skipTest('there is one CPU, so one load core')
+        if os.environ.get('VOLLEY_SANITIZE', 'none') != 'none':
+            self.skipTest('sanitizers need descriptors of their own')
+        def lower():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        two = f'{cpus[0]},{cpus[-1]}'
+        server = os.path.join(os.path.dirname(volley_cli.VOLLEY), 'bench', 'volley-c_epoll')
+        child = self.start('pingpong', '--exec', f'{server} {{port}} {two}', '--server-cpus', 'none', '--load-cpus', two,
+                           '-c', str(connections), *words, '--json', self.json, preexec_fn=lower if limit else None)
+        done = self.finish(child)
+        self.assertIn(done.code, (0, 4), done)
+        header, runs, _ = self.read()
+        self.assertEqual(runs[-1]['errors']['connections'], 0)
+        return header, runs[-1]
+
+    def test_each_load_core_has_descriptors_of_its_own(self):
+        for nic in ('epoll', 'auto'):
+            self.over_the_limit(600, '--load-nic', nic, '--warmup', '50ms', '--duration', '300ms', limit=420)
+
+    def test_too_few_descriptors_are_told_with_the_number_of_load_cores_that_would_do(self):
+        def lower():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+        child = self.start('pingpong', '--exec', volley_cli.peer('echo'), '-c', '380', '--load-cpus', 'none',
+                           preexec_fn=lower)
+        done = self.finish(child)
+        self.assertEqual(done.code, 3, done)
+        self.assertIn('the load generator needs 460 for 380 connections', done.err)
+        self.assertIn('name more --load-cpus (the limit counts for each)', done.err)
+
+    @unittest.skipUnless(os.environ.get('VOLLEY_TEST_MANY'), '30,000 connections take a while: set VOLLEY_TEST_MANY=1')
+    def test_30000_connections_are_served(self):
+        header, run = self.over_the_limit(30000, '--warmup', '500ms', '--duration', '2s', '--connect-timeout', '60s')
+        self.assertEqual(header['plan']['load']['sources'], '127.0.0.1-127.0.0.2')
+        self.assertGreater(run['fairness']['jain'], 0.9)
+
     def test_more_connections_than_an_address_has_ports_come_from_several(self):
         with open('/proc/sys/net/ipv4/ip_local_port_range', encoding='ascii') as file:
             first, last = map(int, file.read().split())
@@ -198,6 +265,13 @@ class Shapes(Load):
     def test_load_nics_are_told_in_the_header(self):
         _, header, _ = self.load('-c', '4', '--load-nic', 'epoll', '--duration', '100ms')
         self.assertEqual(header['load_nic'], 'epoll')
+
+    def test_the_load_takes_the_nic_that_is_cheaper_at_so_many_connections(self):
+        for words in ([], ['--load-nic', 'auto']):
+            for connections, nics in (('8', ('uring', 'epoll')), ('10000', ('epoll',))):
+                self.expect(3, 'pingpong', '--exec', '/no/such/server', '-c', connections, *words, '--json', self.json)
+                header, _, _ = self.read()
+                self.assertIn(header['load_nic'], nics)
 
 
 class Deaths(Load):

@@ -270,8 +270,22 @@ Test(cost, interrupts_are_added_only_where_the_kernel_bills_nobody)
 {
 	const struct cost_cpus spent = {.irq_ns = 3, .softirq_ns = 40, .ksoftirqd_ns = 500};
 
-	cr_assert_eq(cost_cpus_unbilled_ns(&spent, false), 500);
-	cr_assert_eq(cost_cpus_unbilled_ns(&spent, true), 43);
+	struct cost_unbilled unbilled = cost_cpus_unbilled(&spent, false);
+
+	cr_assert_eq(unbilled.ksoftirqd_ns, 500);
+	cr_assert_eq(cost_unbilled_ns(&unbilled), 500);
+	unbilled = cost_cpus_unbilled(&spent, true);
+	cr_assert_eq(unbilled.irq_ns, 3);
+	cr_assert_eq(unbilled.softirq_ns, 40);
+	cr_assert_eq(cost_unbilled_ns(&unbilled), 43);
+}
+
+Test(cost, irq_time_is_switched_off_by_one_word_of_the_kernels_command_line)
+{
+	cr_assert(cost_cmdline_without_irq_time("quiet tsc=noirqtime\n"));
+	cr_assert(cost_cmdline_without_irq_time("tsc=noirqtime quiet"));
+	cr_assert_not(cost_cmdline_without_irq_time("quiet tsc=reliable\n"));
+	cr_assert_not(cost_cmdline_without_irq_time("xtsc=noirqtime tsc=noirqtimes"));
 }
 
 Test(cost, the_kernels_configuration_tells_plain_or_compressed)
