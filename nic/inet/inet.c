@@ -333,10 +333,10 @@ static void pass(struct vly_inet *inet)
 		vly_tcp_accept_waiting(inet);
 	if (vly_unlikely(tcp->sides.ready_count))
 		vly_tcp_deliver_ready(inet);
-	/* more bursts only as long as they brought the application nothing */
+	/* beyond what burst= says only as long as they brought the application nothing */
 	while (frames < VLY_TCP_BURST && batch->max - batch->count >= 2 && vly_tcp_burst(inet)) {
 		frames += 32;
-		if (batch->count != before)
+		if (batch->count != before && frames >= tcp->conf.burst)
 			break;
 	}
 	if (vly_unlikely(tcp->sides.ready_count) && batch->count == before)

@@ -109,6 +109,7 @@ struct vly_tcp_conf {
 	uint32_t keepalive_interval;         /* ticks */
 	uint32_t retries, syn_retries;
 	uint32_t cwnd_init; /* segments: RFC 6928 */
+	uint32_t burst;     /* frames: a poll that brought something takes no more: burst= */
 	const struct vly_cc_ops *cc;
 };
 

@@ -6,10 +6,10 @@
 
 #include "nic/inet/cc.h"
 
-const char *const vly_tcp_keys[] = {
-	"window",    "ts",        "sack", "cookies", "rto_min",    "max_ack_delay",
-	"time_wait", "keepalive", "cc",   "profile", "time_waits", "ooo",
-	"sides",     "segs",      "seed", NULL};
+const char *const vly_tcp_keys[] = {"window",        "ts",        "sack",      "cookies", "rto_min",
+				    "max_ack_delay", "time_wait", "keepalive", "cc",      "profile",
+				    "time_waits",    "ooo",       "sides",     "segs",    "seed",
+				    "burst",         NULL};
 
 #define CHUNK_BYTES 1584u /* with its 16 bytes of header 25 lines */
 /* Of a core, however many connections it has; options change them. */
@@ -24,7 +24,7 @@ static uint32_t ms_to_ticks(uint64_t ms)
 
 struct numbers {
 	uint64_t window, ts, sack, cookies, rto_min, max_ack_delay, time_wait, keepalive;
-	uint64_t time_waits, ooo, sides, segs;
+	uint64_t time_waits, ooo, sides, segs, burst;
 };
 
 static int parse(const struct vly_nic_spec *spec, struct numbers *n, char *why, size_t why_bytes)
@@ -50,6 +50,7 @@ static int parse(const struct vly_nic_spec *spec, struct numbers *n, char *why, 
 		{"ooo", 1u << 24, 0, &n->ooo},
 		{"sides", 1u << 24, 0, &n->sides},
 		{"segs", 1u << 24, 0, &n->segs},
+		{"burst", VLY_TCP_BURST, 32, &n->burst},
 	};
 
 	if (profile && !datacentre && strcmp(profile, "default") != 0) {
@@ -99,6 +100,7 @@ static void conf_fill(struct vly_tcp_conf *conf, const struct vly_nic_spec *spec
 		.retries = 15,
 		.syn_retries = 6,
 		.cwnd_init = 10,
+		.burst = (uint32_t)n->burst,
 		.cc = vly_cc_find(cc ? cc : "cubic"),
 	};
 	while (conf->window >> conf->wscale > 65534)
