@@ -7,8 +7,6 @@
 
 #include "pyshim/engine.h"
 
-#define BLOCK_BYTES 65536u
-
 struct shadow *thread_shadow(struct thread_link *t, vly_conn conn)
 {
 	uint32_t slot = vly_conn_slot(conn);
@@ -18,53 +16,51 @@ struct shadow *thread_shadow(struct thread_link *t, vly_conn conn)
 
 /* ---- commands ---- */
 
-static void rouse(struct thread_link *t)
+void thread_rouse(struct thread_link *t)
 {
-	if (atomic_load_explicit(&t->core_sleeps, memory_order_seq_cst) &&
-	    atomic_exchange_explicit(&t->core_sleeps, false, memory_order_seq_cst))
+	enum core_state state = CORE_RUNS;
+
+	if (atomic_load_explicit(&t->core_state, memory_order_seq_cst) != CORE_RUNS)
+		state = atomic_exchange_explicit(&t->core_state, CORE_RUNS, memory_order_seq_cst);
+	if (state == CORE_POLLS)
 		t->inner->ops->wake(t->inner);
+	else if (state == CORE_PAUSED)
+		thread_ring(t->core_bell);
+}
+
+static void block_is_written(struct thread_link *t)
+{
+	if (t->writing)
+		letters_add(&t->written, &t->writing->letter);
+	t->writing = NULL;
 }
 
 void thread_post(struct thread_link *t)
 {
-	if (t->writing) {
-		*t->written_end = t->writing;
-		t->written_end = &t->writing->next;
-		t->writing = NULL;
-	}
-	if (!t->written || thread_forked(t))
+	block_is_written(t);
+	if (!t->written.first || thread_forked(t))
 		return;
-	pthread_mutex_lock(&t->mutex);
-	*t->posted_end = t->written;
-	t->posted_end = t->written_end;
-	pthread_cond_signal(&t->cond);
-	pthread_mutex_unlock(&t->mutex);
-	t->written = NULL;
-	t->written_end = &t->written;
-	rouse(t);
+	mailbox_put(&t->commands, &t->written);
+	thread_rouse(t);
 }
 
 static struct block *block_get(struct thread_link *t, size_t room)
 {
 	struct block *block = NULL;
 
-	if (room <= BLOCK_BYTES) {
-		pthread_mutex_lock(&t->mutex);
-		block = t->free_blocks;
-		if (block)
-			t->free_blocks = block->next;
-		pthread_mutex_unlock(&t->mutex);
-		room = BLOCK_BYTES;
+	if (room <= THREAD_BLOCK_BYTES) {
+		if (!t->blank.first)
+			t->blank = mailbox_take(&t->free_blocks);
+		block = (struct block *)letters_pop(&t->blank);
+		room = THREAD_BLOCK_BYTES;
 	}
 	if (!block) {
 		block = malloc(sizeof(*block) + room);
 		if (block)
 			block->room = room;
 	}
-	if (block) {
-		block->next = NULL;
+	if (block)
 		block->used = 0;
-	}
 	return block;
 }
 
@@ -73,11 +69,8 @@ static int command(struct thread_link *t, const struct command *command, const v
 	size_t len = command->kind == COMMAND_SEND ? ((size_t)command->len + 7) & ~(size_t)7 : 0;
 	size_t need = sizeof(*command) + len;
 
-	if (t->writing && t->writing->room - t->writing->used < need) {
-		*t->written_end = t->writing;
-		t->written_end = &t->writing->next;
-		t->writing = NULL;
-	}
+	if (t->writing && t->writing->room - t->writing->used < need)
+		block_is_written(t);
 	if (!t->writing)
 		t->writing = block_get(t, need);
 	if (!t->writing)
@@ -102,15 +95,15 @@ static int call(struct thread_link *t, struct call *call)
 
 	if (thread_forked(t))
 		return -ECHILD;
+	sem_init(&call->done, 0, 0);
 	error = command(t, &(struct command){.kind = COMMAND_CALL, .pointer = call}, NULL);
-	if (error)
-		return error;
-	thread_post(t);
-	pthread_mutex_lock(&t->mutex);
-	while (!call->done && !t->failed)
-		pthread_cond_wait(&t->cond, &t->mutex);
-	error = call->done ? call->result : t->failed;
-	pthread_mutex_unlock(&t->mutex);
+	if (!error) {
+		thread_post(t);
+		while (sem_wait(&call->done))
+			;
+		error = call->result;
+	}
+	sem_destroy(&call->done);
 	return error;
 }
 

@@ -2,6 +2,7 @@
 #include "pyshim/thread_link.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,13 +137,10 @@ static void take_backlog(struct thread_link *t, vly_conn conn)
 
 static void run_call(struct thread_link *t, struct call *call)
 {
-	int result = call->run(t->inner, call);
+	int failed = atomic_load_explicit(&t->failed, memory_order_relaxed);
 
-	pthread_mutex_lock(&t->mutex);
-	call->result = result;
-	call->done = true;
-	pthread_cond_broadcast(&t->cond);
-	pthread_mutex_unlock(&t->mutex);
+	call->result = failed ? failed : call->run(t->inner, call);
+	sem_post(&call->done); /* and now it is gone */
 }
 
 static void obey(struct thread_link *t, const struct command *command, const void *bytes)
@@ -150,6 +148,8 @@ static void obey(struct thread_link *t, const struct command *command, const voi
 	struct link *inner = t->inner;
 	int error;
 
+	if (atomic_load_explicit(&t->failed, memory_order_relaxed) && command->kind != COMMAND_CALL)
+		return;
 	switch (command->kind) {
 	case COMMAND_CALL:
 		run_call(t, (struct call *)(uintptr_t)command->pointer);
@@ -192,78 +192,103 @@ static void obey_block(struct thread_link *t, struct block *block)
 	}
 }
 
-/* Carries out all that was posted. The mutex is held, and let go meanwhile. Whether there was any. */
+/* Carries out all that was posted. Whether there was any. */
 static bool obey_posted(struct thread_link *t)
 {
-	struct block *block = t->posted;
+	struct letters posted = mailbox_take(&t->commands), empty = {NULL};
+	struct letter *letter;
 
-	if (!block)
+	if (!posted.first)
 		return false;
-	t->posted = NULL;
-	t->posted_end = &t->posted;
-	pthread_mutex_unlock(&t->mutex);
-	struct block *last = block;
+	while ((letter = letters_pop(&posted))) {
+		struct block *block = (struct block *)letter;
 
-	for (struct block *b = block; b; b = b->next) {
-		obey_block(t, b);
-		b->used = 0;
-		last = b;
+		obey_block(t, block);
+		if (block->room > THREAD_BLOCK_BYTES)
+			free(block);
+		else
+			letters_add(&empty, &block->letter);
 	}
-	pthread_mutex_lock(&t->mutex);
-	last->next = t->free_blocks;
-	t->free_blocks = block;
+	mailbox_put(&t->free_blocks, &empty);
 	return true;
+}
+
+static bool is_over(struct thread_link *t)
+{
+	return atomic_load_explicit(&t->over, memory_order_seq_cst);
+}
+
+/* Sleeps until something is posted, a chunk comes home or it is over. */
+static void pause_core(struct thread_link *t)
+{
+	struct pollfd bell = {.fd = t->core_bell, .events = POLLIN};
+	uint64_t rung;
+
+	atomic_store_explicit(&t->core_state, CORE_PAUSED, memory_order_seq_cst);
+	if (!mailbox_pending(&t->commands) && !mailbox_pending(&t->free_chunks) && !is_over(t))
+		poll(&bell, 1, -1);
+	atomic_store_explicit(&t->core_state, CORE_RUNS, memory_order_seq_cst);
+	if (read(t->core_bell, &rung, sizeof(rung)) < 0)
+		return; /* it was not rung */
 }
 
 /* ---- batches ---- */
 
-static struct chunk *chunk_new(struct thread_link *t)
+static struct chunk *chunk_new(struct thread_link *t, bool spare)
 {
 	size_t events_bytes = thread_chunk_events(t) * sizeof(struct vly_event);
 	struct chunk *chunk = calloc(1, sizeof(*chunk) + events_bytes);
 
-	if (chunk)
-		t->chunks_count++;
+	if (chunk) {
+		chunk->spare = spare;
+		t->chunks_count += !spare;
+	}
 	return chunk;
 }
 
+static void chunk_put(struct thread_link *t, struct chunk *chunk)
+{
+	if (chunk->spare) {
+		free(chunk->data);
+		free(chunk);
+	} else {
+		letters_add(&t->home, &chunk->letter);
+	}
+}
+
 /*
- * A chunk to fill, or NULL when it is over. With none at home: "pause" waits for the consumer, and polls
- * no more until it comes; "drop" gets one more, which carries everything but data.
+ * A chunk to fill, or NULL when it is over or memory is. With none at home: "pause" waits for the
+ * consumer, and polls no more until it comes; "drop" gets one more, which carries everything but data.
  */
-static struct chunk *chunk_get(struct thread_link *t, bool *news_only)
+static struct chunk *chunk_get(struct thread_link *t)
 {
 	struct chunk *chunk = NULL;
 	uint64_t began_ns = 0;
 
-	*news_only = false;
-	pthread_mutex_lock(&t->mutex);
-	while (!t->over) {
-		chunk = t->free_chunks;
-		if (chunk) {
-			t->free_chunks = chunk->next;
+	while (!is_over(t)) {
+		if (!t->home.first)
+			t->home = mailbox_take(&t->free_chunks);
+		chunk = (struct chunk *)letters_pop(&t->home);
+		if (chunk)
 			break;
-		}
 		if (t->chunks_count < thread_chunks_max(t) || t->options->drop) {
-			*news_only = t->chunks_count >= thread_chunks_max(t);
-			chunk = chunk_new(t);
+			chunk = chunk_new(t, t->chunks_count >= thread_chunks_max(t));
 			break;
 		}
 		if (!began_ns)
 			began_ns = vly_now_ns();
-		if (!obey_posted(t))
-			pthread_cond_wait(&t->cond, &t->mutex);
-		else
+		if (obey_posted(t))
 			t->inner->ops->flush(t->inner);
+		else
+			pause_core(t);
 	}
-	pthread_mutex_unlock(&t->mutex);
 	if (began_ns)
 		add(&t->paused_ns, vly_now_ns() - began_ns);
 	return chunk;
 }
 
 /* What is gone with an event that Python shall not see, or the room that its data takes. */
-static bool wanted(struct thread_link *t, struct vly_event *event, bool news_only)
+static bool wanted(struct thread_link *t, struct vly_event *event, bool spare)
 {
 	if (event->kind == VLY_NONE || event->kind == VLY_MAIL)
 		return false;
@@ -273,7 +298,7 @@ static bool wanted(struct thread_link *t, struct vly_event *event, bool news_onl
 	}
 	if (event->kind == VLY_CLOSED && vly_conn_slot(event->conn) < t->slots)
 		backlog_drop(t, event->conn);
-	if (event->kind == VLY_DATA && news_only) {
+	if (event->kind == VLY_DATA && spare) {
 		add(&t->dropped, 1);
 		return false;
 	}
@@ -288,7 +313,7 @@ static size_t data_bytes(const struct vly_event *event)
 }
 
 static int chunk_fill(struct thread_link *t, struct chunk *chunk, struct vly_event *events,
-		      int count, bool news_only)
+		      int count)
 {
 	size_t need = 0;
 
@@ -308,7 +333,7 @@ static int chunk_fill(struct thread_link *t, struct chunk *chunk, struct vly_eve
 		size_t len = data_bytes(event);
 		uint8_t *to = chunk->data + chunk->data_bytes;
 
-		if (!wanted(t, event, news_only))
+		if (!wanted(t, event, chunk->spare))
 			continue;
 		struct vly_event *copy = &chunk->events[chunk->count++];
 
@@ -340,36 +365,19 @@ static void chunk_add_news(struct thread_link *t, struct chunk *chunk)
 	}
 }
 
-void thread_chunk_put(struct thread_link *t, struct chunk *chunk)
-{
-	if (t->chunks_count > thread_chunks_max(t)) { /* one too many, of overload="drop" */
-		t->chunks_count--;
-		free(chunk->data);
-		free(chunk);
-	} else {
-		chunk->next = t->free_chunks;
-		t->free_chunks = chunk;
-	}
-}
-
 static void hand_over(struct thread_link *t, struct chunk *chunk)
 {
-	uint64_t one = 1;
-	bool ring, full = chunk->count > 0;
+	struct letters one = {NULL};
 
-	pthread_mutex_lock(&t->mutex);
-	chunk->next = NULL;
-	if (full) {
-		*t->full_end = chunk;
-		t->full_end = &chunk->next;
-	} else {
-		thread_chunk_put(t, chunk);
+	if (chunk->count == 0) {
+		chunk_put(t, chunk);
+		return;
 	}
-	ring = full && t->consumer_sleeps;
-	t->consumer_sleeps = t->consumer_sleeps && !ring;
-	pthread_mutex_unlock(&t->mutex);
-	if (ring && write(t->bell, &one, sizeof(one)) < 0)
-		return; /* full: it is awake */
+	letters_add(&one, &chunk->letter);
+	mailbox_put(&t->full, &one);
+	if (atomic_load_explicit(&t->consumer_sleeps, memory_order_seq_cst) &&
+	    atomic_exchange_explicit(&t->consumer_sleeps, false, memory_order_seq_cst))
+		thread_ring(t->bell);
 }
 
 /* One poll of the engine. 0, or -errno. */
@@ -377,40 +385,29 @@ static int turn(struct thread_link *t)
 {
 	struct vly_event *events;
 	struct chunk *chunk;
-	bool more, news_only;
+	bool more;
 	int count;
 
-	/*
-	 * Dekker, as in the engine: we say that we sleep, then look; the other posts, then looks. All
-	 * four accesses are sequentially consistent, or inside the mutex.
-	 */
-	atomic_store_explicit(&t->core_sleeps, true, memory_order_seq_cst);
-	pthread_mutex_lock(&t->mutex);
-	more = t->posted || t->over;
-	pthread_mutex_unlock(&t->mutex);
-	if (more || t->news)
-		atomic_store_explicit(&t->core_sleeps, false, memory_order_relaxed);
-	count = t->inner->ops->poll(t->inner, &events, more || t->news ? 0 : -1);
-	atomic_store_explicit(&t->core_sleeps, false, memory_order_seq_cst);
+	atomic_store_explicit(&t->core_state, CORE_POLLS, memory_order_seq_cst);
+	more = mailbox_pending(&t->commands) || is_over(t) || t->news;
+	count = t->inner->ops->poll(t->inner, &events, more ? 0 : -1);
+	atomic_store_explicit(&t->core_state, CORE_RUNS, memory_order_relaxed);
 	if (count < 0)
 		return count;
 	if (count || t->news) {
-		chunk = chunk_get(t, &news_only);
+		chunk = chunk_get(t);
 		if (!chunk)
-			return t->over ? 0 : -ENOMEM;
-		int error = chunk_fill(t, chunk, events, count, news_only);
+			return is_over(t) ? 0 : -ENOMEM;
+		int error = chunk_fill(t, chunk, events, count);
 
 		if (error) {
-			free(chunk->data);
-			free(chunk);
+			chunk_put(t, chunk);
 			return error;
 		}
 		chunk_add_news(t, chunk);
 		hand_over(t, chunk);
 	}
-	pthread_mutex_lock(&t->mutex);
 	obey_posted(t);
-	pthread_mutex_unlock(&t->mutex);
 	return 0;
 }
 
@@ -426,46 +423,35 @@ static void pin(int cpu)
 		return; /* slower, not wrong */
 }
 
-/* A consumer that sleeps has to learn it; until it closes, it may still wake the core. */
-static void fail(struct thread_link *t)
+/* A consumer that sleeps has to learn it; until it closes, it may still ask. */
+static void fail(struct thread_link *t, int error)
 {
-	uint64_t one = 1;
-	ssize_t rung = write(t->bell, &one, sizeof(one));
-
-	(void)rung; /* full: it is awake */
-	pthread_mutex_lock(&t->mutex);
-	pthread_cond_broadcast(&t->cond);
-	while (!t->over)
-		pthread_cond_wait(&t->cond, &t->mutex);
-	pthread_mutex_unlock(&t->mutex);
+	atomic_store_explicit(&t->failed, error, memory_order_release);
+	thread_ring(t->bell);
+	while (!is_over(t))
+		if (!obey_posted(t))
+			pause_core(t);
+	obey_posted(t);
 }
 
 void *thread_core_main(void *arg)
 {
 	struct thread_link *t = arg;
 	int error;
-	bool over;
 
 	pin(t->options->cpu);
 	error = link_open(t->options, t->why, t->why_bytes, &t->inner);
-	pthread_mutex_lock(&t->mutex);
-	t->opening = false;
-	t->failed = error;
-	over = error != 0;
-	pthread_cond_broadcast(&t->cond);
-	pthread_mutex_unlock(&t->mutex);
-	while (!over) {
+	atomic_store_explicit(&t->failed, error, memory_order_release);
+	sem_post(&t->opened);
+	if (error)
+		return NULL;
+	while (!error && !is_over(t))
 		error = turn(t);
-		pthread_mutex_lock(&t->mutex);
-		over = t->over || error;
-		if (error)
-			t->failed = error;
-		pthread_mutex_unlock(&t->mutex);
-	}
-	if (t->inner && error)
-		fail(t);
-	if (t->inner)
-		t->inner->ops->close(t->inner);
+	if (error)
+		fail(t, error);
+	while (sem_wait(&t->closing)) /* whoever ends it may still be waking it */
+		;
+	t->inner->ops->close(t->inner);
 	return NULL;
 }
 

@@ -81,34 +81,43 @@ static void poll_fds(struct thread_link *t, int64_t timeout_ns)
 
 /* ---- polling ---- */
 
+static void chunk_free(struct chunk *chunk)
+{
+	free(chunk->data);
+	free(chunk);
+}
+
 static void chunk_home(struct thread_link *t)
 {
 	struct chunk *chunk = t->current;
+	struct letters one = {NULL};
 
 	if (!chunk)
 		return;
 	t->current = NULL;
-	pthread_mutex_lock(&t->mutex);
-	thread_chunk_put(t, chunk);
-	pthread_cond_signal(&t->cond);
-	pthread_mutex_unlock(&t->mutex);
+	if (chunk->spare) {
+		chunk_free(chunk);
+		return;
+	}
+	letters_add(&one, &chunk->letter);
+	mailbox_put(&t->free_chunks, &one);
+	if (atomic_load_explicit(&t->core_state, memory_order_seq_cst) == CORE_PAUSED)
+		thread_rouse(t);
 }
 
 /* The oldest full chunk becomes the current one. With `sleeping` set, a bell is owed if there is none. */
 static bool take_chunk(struct thread_link *t, bool sleeping)
 {
-	pthread_mutex_lock(&t->mutex);
-	struct chunk *chunk = t->full;
-
-	if (chunk) {
-		t->full = chunk->next;
-		if (!t->full)
-			t->full_end = &t->full;
+	if (!t->taken.first)
+		t->taken = mailbox_take(&t->full);
+	if (!t->taken.first && sleeping) {
+		atomic_store_explicit(&t->consumer_sleeps, true, memory_order_seq_cst);
+		t->taken = mailbox_take(&t->full);
+		if (t->taken.first)
+			atomic_store_explicit(&t->consumer_sleeps, false, memory_order_relaxed);
 	}
-	t->consumer_sleeps = sleeping && !chunk;
-	pthread_mutex_unlock(&t->mutex);
-	t->current = chunk;
-	return chunk != NULL;
+	t->current = (struct chunk *)letters_pop(&t->taken);
+	return t->current != NULL;
 }
 
 /* An answer to a fence: the bytes are taken, and whoever was refused is told. */
@@ -219,73 +228,73 @@ static int thread_poll(struct link *link, struct vly_event **events, int64_t tim
 	if (timeout_ns && spin(t, now_ns, until_ns))
 		return current_events(t, events);
 	for (;;) {
-		if (take_chunk(t, timeout_ns != 0))
+		if (take_chunk(t, timeout_ns != 0 || t->fd_lent))
 			return current_events(t, events);
 		now_ns = vly_now_ns();
-		bool woken = take_wake(t) || now_ns >= until_ns || t->failed;
+		int failed = atomic_load_explicit(&t->failed, memory_order_acquire);
+		bool woken = take_wake(t) || now_ns >= until_ns || failed;
 
 		poll_fds(t, woken ? 0 : until_ns == UINT64_MAX ? -1 : (int64_t)(until_ns - now_ns));
 		if (t->own_count || woken)
-			return t->own_count || !t->failed ? own_events(t, events) : t->failed;
+			return t->own_count || !failed ? own_events(t, events) : failed;
 	}
 }
 
 /* The bell, once a poll that found nothing has asked for it. */
 static int thread_fd(struct link *link)
 {
+	thread_of(link)->fd_lent = true;
 	return thread_of(link)->bell;
 }
 
 static void thread_wake(struct link *link)
 {
 	struct thread_link *t = thread_of(link);
-	uint64_t one = 1;
 
 	atomic_store_explicit(&t->woken, true, memory_order_release);
-	if (write(t->bell, &one, sizeof(one)) < 0)
-		return; /* full: it is awake */
+	thread_ring(t->bell);
 }
 
 /* ---- opening and closing ---- */
 
-static void free_chunks(struct chunk *chunk)
+static void free_chunks(struct letters letters)
 {
-	while (chunk) {
-		struct chunk *next = chunk->next;
+	struct letter *letter;
 
-		free(chunk->data);
-		free(chunk);
-		chunk = next;
-	}
+	while ((letter = letters_pop(&letters)))
+		chunk_free((struct chunk *)letter);
 }
 
-static void free_blocks(struct block *block)
+static void free_blocks(struct letters letters)
 {
-	while (block) {
-		struct block *next = block->next;
+	struct letter *letter;
 
-		free(block);
-		block = next;
-	}
+	while ((letter = letters_pop(&letters)))
+		free(letter);
 }
 
+/* The engine's thread has ended, or was never there. */
 static void thread_free(struct thread_link *t)
 {
 	if (t->current)
-		t->current->next = NULL;
-	free_chunks(t->current);
-	free_chunks(t->full);
-	free_chunks(t->free_chunks);
-	free_blocks(t->posted);
-	free_blocks(t->free_blocks);
+		chunk_free(t->current);
+	free_chunks(t->taken);
+	free_chunks(t->home);
+	free_chunks(mailbox_take(&t->full));
+	free_chunks(mailbox_take(&t->free_chunks));
 	free_blocks(t->written);
-	free_blocks(t->writing);
+	free_blocks(t->blank);
+	free_blocks(mailbox_take(&t->commands));
+	free_blocks(mailbox_take(&t->free_blocks));
+	free(t->writing);
 	thread_core_drop(t);
 	if (t->bell >= 0)
 		close(t->bell);
+	if (t->core_bell >= 0)
+		close(t->core_bell);
 	free(t->shadows);
-	pthread_cond_destroy(&t->cond);
-	pthread_mutex_destroy(&t->mutex);
+	sem_destroy(&t->opened);
+	sem_destroy(&t->closing);
 	free(t);
 }
 
@@ -296,11 +305,9 @@ static void thread_close(struct link *link)
 	if (thread_forked(t)) /* it is the parent's; what was copied goes with this process */
 		return;
 	thread_post(t);
-	pthread_mutex_lock(&t->mutex);
-	t->over = true;
-	pthread_cond_broadcast(&t->cond);
-	t->inner->ops->wake(t->inner); /* before the other thread can learn that it is over */
-	pthread_mutex_unlock(&t->mutex);
+	atomic_store_explicit(&t->over, true, memory_order_seq_cst);
+	thread_rouse(t);
+	sem_post(&t->closing);
 	pthread_join(t->thread, NULL);
 	thread_free(t);
 }
@@ -337,16 +344,13 @@ static int start(struct thread_link *t)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	t->opening = true;
 	error = -pthread_create(&t->thread, NULL, thread_core_main, t);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (error)
 		return error;
-	pthread_mutex_lock(&t->mutex);
-	while (t->opening)
-		pthread_cond_wait(&t->cond, &t->mutex);
-	error = t->failed;
-	pthread_mutex_unlock(&t->mutex);
+	while (sem_wait(&t->opened))
+		;
+	error = atomic_load_explicit(&t->failed, memory_order_acquire);
 	if (error)
 		pthread_join(t->thread, NULL);
 	return error;
@@ -355,30 +359,29 @@ static int start(struct thread_link *t)
 int link_open_thread(const struct engine_options *options, char *why, size_t why_bytes,
 		     struct link **out)
 {
-	struct thread_link *t = calloc(1, sizeof(*t));
+	struct thread_link *t = aligned_alloc(alignof(struct thread_link), sizeof(*t));
 	int error = -ENOMEM;
 
 	if (!t)
 		return error;
+	memset(t, 0, sizeof(*t));
 	t->link.ops = &thread_ops;
 	t->options = options;
 	t->pid = getpid();
 	t->why = why;
 	t->why_bytes = why_bytes;
 	t->slots = options->config.conns_max + 1;
-	t->full_end = &t->full;
-	t->posted_end = &t->posted;
-	t->written_end = &t->written;
 	for (int i = 0; i <= THREAD_WATCHES; i++)
 		t->fds[i] = (struct pollfd){.fd = -1};
-	pthread_mutex_init(&t->mutex, NULL);
-	pthread_cond_init(&t->cond, NULL);
+	sem_init(&t->opened, 0, 0);
+	sem_init(&t->closing, 0, 0);
 	t->shadows = calloc(t->slots, sizeof(*t->shadows));
 	t->backlogs = calloc(t->slots, sizeof(*t->backlogs));
 	t->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	t->core_bell = t->bell < 0 ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (!t->shadows || !t->backlogs)
 		goto fail;
-	error = t->bell < 0 ? -errno : 0;
+	error = t->core_bell < 0 ? -errno : 0;
 	t->fds[0] = (struct pollfd){.fd = t->bell, .events = POLLIN};
 	if (!error)
 		error = start(t);

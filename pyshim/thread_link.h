@@ -4,24 +4,27 @@
 
 #include <pthread.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <unistd.h>
 
 #include "pyshim/link.h"
+#include "pyshim/mailbox.h"
 
 /*
  * The engine's thread polls, copies each batch into a chunk and hands it over; it never calls Python. The
- * Python thread writes commands into blocks and hands them over once per poll. Full chunks, free chunks
- * and posted blocks are lists under one mutex, which each side takes about once per batch; whoever is
- * asleep is woken by the other.
+ * Python thread writes commands into blocks and hands them over once per poll. Each way has a mailbox for
+ * what is full and one for what comes home empty. Neither thread ever waits for a lock; whoever is asleep
+ * is woken by the other, by Dekker's argument: flag, then look; put, then look at the flag.
  */
 
 /* One batch of the engine, copied. */
 struct chunk {
-	struct chunk *next;
+	struct letter letter;
 	uint32_t count; /* events */
+	bool spare;     /* one too many, of overload="drop": freed after use */
 	size_t data_bytes, data_room;
 	uint8_t *data; /* grows only while nothing points into it */
 	struct vly_event events[];
@@ -47,7 +50,7 @@ struct command {
 };
 
 struct block {
-	struct block *next;
+	struct letter letter;
 	size_t used, room;
 	_Alignas(8) uint8_t bytes[];
 };
@@ -65,7 +68,7 @@ struct call {
 	vly_timer timer;
 	uint64_t delay_ns;
 	int result;
-	bool done;
+	sem_t done;
 };
 
 /* What a handle means to the Python thread. */
@@ -96,6 +99,13 @@ struct backlog {
 };
 
 #define THREAD_WATCHES 16
+#define THREAD_BLOCK_BYTES 65536u /* of a block of commands that is used again */
+
+enum core_state {
+	CORE_RUNS,
+	CORE_POLLS,  /* perhaps asleep in the engine's poll */
+	CORE_PAUSED, /* asleep on core_bell until a chunk comes home */
+};
 
 struct thread_link {
 	struct link link;
@@ -104,27 +114,30 @@ struct thread_link {
 	char *why; /* of a failed opening */
 	size_t why_bytes;
 	pthread_t thread;
-	pid_t pid; /* a forked child has no engine's thread, and perhaps a mutex that nobody holds */
+	pid_t pid; /* a forked child has no engine's thread */
 	uint32_t slots;
 
-	/* both, under the mutex */
-	pthread_mutex_t mutex;
-	pthread_cond_t cond; /* a chunk came home, blocks were posted, a call is done, it is over */
-	struct chunk *full, **full_end, *free_chunks;
-	struct block *posted, **posted_end, *free_blocks;
-	unsigned chunks_count; /* made so far */
-	bool consumer_sleeps, opening, over;
-	int failed; /* the engine's thread ended with it */
-
-	atomic_bool core_sleeps; /* the engine's thread, in its poll */
-	atomic_bool woken;       /* wake(): the Python thread's next poll returns */
-	int bell;                /* eventfd: chunks for the Python thread */
+	sem_t opened;      /* the opening is decided */
+	sem_t closing;     /* the Python thread has woken the other for the last time */
+	atomic_int failed; /* the engine's thread ended with it; written by that alone */
+	atomic_bool over;  /* the Python thread closes */
+	struct mailbox full, commands; /* chunks to Python, blocks to the engine's thread */
+	struct mailbox free_chunks, free_blocks; /* and the empty ones back */
+	_Atomic enum core_state
+		core_state;          /* set by the engine's thread, CORE_RUNS by whoever wakes it */
+	atomic_bool consumer_sleeps; /* set by the Python thread, cleared by whoever rings */
+	atomic_bool woken;           /* wake(): the Python thread's next poll returns */
+	int bell;                    /* eventfd: chunks for the Python thread */
+	int core_bell; /* eventfd: chunks or commands for an engine's thread that is CORE_PAUSED */
 	_Atomic uint64_t dropped, paused_ns, pending_bytes;
 
 	/* the Python thread */
 	struct shadow *shadows;
+	struct letters taken; /* full chunks */
 	struct chunk *current;
-	struct block *writing, *written, **written_end;
+	struct letters written, blank; /* blocks to be handed over; blocks to be used again */
+	struct block *writing;
+	bool fd_lent;                          /* an outer loop sleeps on the bell */
 	struct pollfd fds[THREAD_WATCHES + 1]; /* the bell, then watches; free: fd -1 */
 	void *watch_users[THREAD_WATCHES + 1];
 	struct vly_event own[2 * (THREAD_WATCHES + 1)]; /* READY and CLOSED of watches */
@@ -136,6 +149,8 @@ struct thread_link {
 	/* the engine's thread */
 	struct backlog *backlogs;
 	struct news *news, **news_end;
+	struct letters home;   /* empty chunks */
+	unsigned chunks_count; /* made so far, spare ones left aside */
 };
 
 /* An event that answers COMMAND_FENCE: its `len` bytes are taken. */
@@ -147,9 +162,6 @@ void *thread_core_main(void *arg);
 /* Frees what the engine's thread had. */
 void thread_core_drop(struct thread_link *t);
 
-/* A chunk comes home; the mutex is held. */
-void thread_chunk_put(struct thread_link *t, struct chunk *chunk);
-
 uint32_t thread_chunk_events(const struct thread_link *t);
 unsigned thread_chunks_max(const struct thread_link *t);
 
@@ -160,6 +172,9 @@ static inline bool thread_forked(const struct thread_link *t)
 {
 	return getpid() != t->pid;
 }
+
+/* Wakes the engine's thread if it sleeps. */
+void thread_rouse(struct thread_link *t);
 
 /* Hands all commands over, and wakes the engine's thread if it sleeps. */
 void thread_post(struct thread_link *t);
@@ -186,6 +201,14 @@ int thread_name(struct link *link, vly_conn conn, struct vly_addr *local, struct
 int thread_timer_start(struct link *link, uint64_t delay_ns, void *user, vly_timer *timer);
 int thread_timer_cancel(struct link *link, vly_timer timer);
 int thread_stats(struct link *link, struct vly_stats *stats, struct link_stats *more);
+
+static inline void thread_ring(int bell)
+{
+	uint64_t one = 1;
+	ssize_t rung = write(bell, &one, sizeof(one));
+
+	(void)rung; /* full: it is awake */
+}
 
 static inline struct thread_link *thread_of(struct link *link)
 {

@@ -114,11 +114,13 @@ class Polling(Case):
             with connect(listener.sockname[1]) as peer:
                 peer.sendall(b'ping')
                 peer.settimeout(0.0)
+                outer.register(peer, select.POLLIN)
                 deadline = time.monotonic() + PATIENCE_S
                 got = b''
                 while got != b'ping' and time.monotonic() < deadline:
+                    # The peer has asked: its question has to ring here, or the answer there.
                     if not engine.poll(0):
-                        outer.poll(1000)
+                        self.assertTrue(outer.poll(PATIENCE_S * 1000), 'the descriptor told nothing')
                     with contextlib.suppress(BlockingIOError):
                         got += peer.recv(10)
                 self.assertEqual(got, b'ping')
