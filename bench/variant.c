@@ -103,6 +103,11 @@ static int server_nic(const struct variant *variant, const struct variant_settin
 		return -EINVAL;
 	}
 	variant_loop_nic(variant, setting->loop, false, nic, VARIANT_NIC_BYTES);
+	if (variant->server_nic) {
+		size_t len = strlen(nic);
+
+		snprintf(nic + len, VARIANT_NIC_BYTES - len, "%s", variant->server_nic);
+	}
 	return 0;
 }
 
@@ -328,15 +333,20 @@ static int command_exec(const struct variant *variant, const struct variant_sett
 }
 
 /* volley's Python module in one of its styles, over one nic: it has to tell its TOTAL. */
-#define MODULE_ROW(row, row_style, row_nic, row_idle, row_loop, text)                              \
+#define PYTHON_ROW(row, row_style, text)                                                           \
+	.name = row, .summary = text, .style = row_style, .file = "volley_python.py",              \
+	.fds_base = 64, .threads_max = 1, .counts = true, .check = check_module,                   \
+	.command = command_module
+#define PYTHON_SOCKET_ROW(row, row_style, text)                                                    \
 	{                                                                                          \
-		.name = row, .summary = text, .idle_policy = row_idle, .nic = row_nic,             \
-		.style = row_style, .file = "volley_python.py", .fds_base = 64, .threads_max = 1,  \
-		.counts = true, .loop = row_loop, .check = check_module,                           \
-		.command = command_module,                                                         \
+		PYTHON_ROW(row, row_style, text), .idle_policy = "sleep", .nic = "uring",          \
 	}
-#define PYTHON_SOCKET_ROW(row, style, text) MODULE_ROW(row, style, "uring", "sleep", false, text)
-#define PYTHON_LOOP_ROW(row, style, text) MODULE_ROW(row, style, "", "busy", true, text)
+/* Python pays for each batch: it takes large ones. */
+#define PYTHON_LOOP_ROW(row, row_style, text)                                                      \
+	{                                                                                          \
+		PYTHON_ROW(row, row_style, text), .idle_policy = "busy", .loop = true, .nic = "",  \
+						  .server_nic = ",burst=256",                      \
+	}
 
 /* This engine over its own TCP/IP: server and load on the two sides of one loop. */
 #define LOOP_ROW(row, nic_options, moves, text)                                                    \

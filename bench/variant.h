@@ -40,8 +40,9 @@ struct variant {
 	 * "inet:loop,fd=N,side=S,ip=A" on both sides, "" or ",csum=offload".
 	 */
 	bool loop;
-	bool forward;         /* an engine row that moves what it received (vly_send_event) */
-	const char *workload; /* of its own; NULL: as asked for */
+	const char *server_nic; /* what follows that on the server's side alone; NULL: nothing */
+	bool forward;           /* an engine row that moves what it received (vly_send_event) */
+	const char *workload;   /* of its own; NULL: as asked for */
 
 	/* Whether it can run here: 0, or -errno with one line in `why` that names the way out. */
 	int (*check)(const struct variant *variant, const struct variant_setting *setting,

@@ -59,54 +59,84 @@ static inline bool is_row(const struct vly_event *event)
 	       event->kind != VLY_DRAINED && event->kind != VLY_SENT;
 }
 
-static struct arena *gather(struct engine *engine, const struct vly_event *events, int count,
-			    bool *news)
+/* Rows and bytes of an array of events. */
+static uint32_t measure(const struct vly_event *events, int count, size_t *data_bytes)
 {
-	size_t data_bytes = 0;
 	uint32_t rows = 0;
-	struct arena *arena;
-	uint8_t *to;
 
+	*data_bytes = 0;
 	for (int i = 0; i < count; i++) {
 		if (!is_row(&events[i]))
 			continue;
 		rows++;
-		data_bytes += events[i].kind == VLY_DATA ? events[i].len : 0;
+		*data_bytes += events[i].kind == VLY_DATA ? events[i].len : 0;
 	}
-	if (!rows)
+	return rows;
+}
+
+/* Most messages are short, and calling memcpy() would cost more than copying them. */
+static inline void copy_message(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+	if (likely(len == 64))
+		memcpy(to, from, 64);
+	else
+		memcpy(to, from, len);
+}
+
+/* What is no data: OPEN, EOF, CLOSED. A connect that failed is at its end. */
+static uint8_t kind_of_news(const struct vly_event *event)
+{
+	return event->kind == VLY_OPEN && event->status ? VLY_CLOSED : event->kind;
+}
+
+/* Fills an arena that has room for all. Whether there are rows other than DATA. */
+static bool fill(struct arena *arena, const struct vly_event *events, int count)
+{
+	uint32_t row = 0, data_rows = 0, differ = 0, uniform = 0;
+	uint8_t *to = arena->data;
+
+	for (int i = 0; i < count; i++) {
+		const struct vly_event *event = &events[i];
+		uint32_t len = 0;
+
+		if (unlikely(!is_row(event)))
+			continue;
+		arena->kinds[row] = event->kind;
+		if (likely(event->kind == VLY_DATA)) {
+			len = event->len;
+			copy_message(to, event->data, len);
+			uniform = data_rows++ ? uniform : len;
+			differ |= uniform ^ len;
+		} else {
+			arena->kinds[row] = kind_of_news(event);
+		}
+		arena->conns[row] = event->conn;
+		arena->stamps[row] = event->stamp_ns;
+		arena->offsets[row] = (uint32_t)(to - arena->data);
+		arena->lengths[row] = len;
+		arena->statuses[row] = event->status;
+		to += len;
+		row++;
+	}
+	arena->rows = row;
+	arena->uniform = data_rows == row && !differ ? uniform : 0;
+	return data_rows != row;
+}
+
+static struct arena *gather(struct engine *engine, const struct vly_event *events, int count,
+			    bool *news)
+{
+	size_t data_bytes;
+	struct arena *arena;
+
+	if (!measure(events, count, &data_bytes))
 		return NULL;
 	arena = arena_new(engine->columns, data_bytes);
 	if (!arena) {
 		PyErr_NoMemory();
 		return NULL;
 	}
-	rows = 0;
-	to = arena->data;
-	for (int i = 0; i < count; i++) {
-		const struct vly_event *event = &events[i];
-
-		if (!is_row(event))
-			continue;
-		uint32_t len = 0;
-
-		if (likely(event->kind == VLY_DATA)) {
-			len = event->len;
-			memcpy(to, event->data, len);
-		} else {
-			*news = true;
-		}
-		arena->conns[rows] = event->conn;
-		arena->stamps[rows] = event->stamp_ns;
-		arena->offsets[rows] = (uint32_t)(to - arena->data);
-		arena->lengths[rows] = len;
-		arena->statuses[rows] = event->status;
-		/* a connect that failed is at its end */
-		arena->kinds[rows] = event->kind == VLY_OPEN && event->status ? VLY_CLOSED
-									      : event->kind;
-		to += len;
-		rows++;
-	}
-	arena->rows = rows;
+	*news = fill(arena, events, count);
 	arena->data_bytes = data_bytes;
 	return arena;
 }

@@ -23,6 +23,16 @@ COLUMN(statuses, rows, 4, "i")
 COLUMN(kinds, rows, 1, "B")
 COLUMN(data, data_bytes, 1, "B")
 
+static PyObject *get_uniform(struct batch *self, void *unused)
+{
+	(void)unused;
+	if (batch_check(self))
+		return NULL;
+	if (!self->arena->uniform)
+		Py_RETURN_NONE;
+	return PyLong_FromUnsignedLong(self->arena->uniform);
+}
+
 static PyObject *get_released(struct batch *self, void *unused)
 {
 	(void)unused;
@@ -221,6 +231,9 @@ static PyGetSetDef batch_getset[] = {
 	{"statuses", (getter)get_statuses, NULL, "0 or -errno of each row, 'i'", NULL},
 	{"kinds", (getter)get_kinds, NULL, "OPEN, DATA, EOF or CLOSED of each row, 'B'", NULL},
 	{"data", (getter)get_data, NULL, "all rows' bytes, one after the other, 'B'", NULL},
+	{"uniform", (getter)get_uniform, NULL,
+	 "bytes of every row if all are DATA and equally long, else None: data is then a table",
+	 NULL},
 	{"released", (getter)get_released, NULL, "whether it is released", NULL},
 	{0},
 };

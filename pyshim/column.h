@@ -17,6 +17,7 @@ struct arena {
 	uint32_t refs;      /* the batch, and a Column per export */
 	bool detached;      /* released by its batch while Columns live: pinned */
 	uint32_t rows;
+	uint32_t uniform; /* bytes of every row, if all are DATA and equally long; else 0 */
 	size_t data_bytes, data_room;
 	uint64_t *conns, *stamps;
 	uint32_t *offsets, *lengths;

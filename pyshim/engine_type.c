@@ -461,7 +461,7 @@ static void engine_dealloc(struct engine *self)
 	"Engine(*, nic='auto', mode='inline', cpu=None, max_batch=256, ring=4096, spin_us=0,\n"      \
 	"       idle='sleep', overload='pause', prefetch=True, max_pinned=64, flush_every=0,\n"      \
 	"       flush_ns=0, conns_max=16384, tx_budget=None, close_timeout=None,\n"                  \
-	"       huge_pages=True)\n\n"                                                                \
+	"       huge_pages=True, tx_bufs=None)\n\n"                                                  \
 	"One engine: one core, polled by the thread that makes it (mode='inline'), or by a\n"        \
 	"thread of its own (mode='thread').\n\n"                                                     \
 	"nic: 'auto', 'uring', 'epoll', 'inet:...'; or 'source:...', completions without a\n"        \
@@ -472,7 +472,9 @@ static void engine_dealloc(struct engine *self)
 	"connections before the first callback. max_pinned: batches that views may keep alive;\n"    \
 	"beyond it views are copies. flush_every, flush_ns: send answers after so many callbacks\n"  \
 	"or nanoseconds instead of at the end of the batch. conns_max: slots, all memory for them\n" \
-	"is taken now. tx_budget: bytes that one connection may queue in the engine.\n"              \
+	"is taken now. tx_budget: bytes that one connection may queue in the engine. tx_bufs:\n"     \
+	"buffers for what is queued, of all connections; over inet each message keeps one until\n"   \
+	"it is acknowledged, so take as many as there are connections.\n"                            \
 	"close_timeout: seconds that an orderly close may take."
 
 static PyMethodDef engine_methods[] = {

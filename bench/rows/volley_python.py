@@ -114,61 +114,65 @@ def coro(engine, address, size):
     return listener, lambda: (count + pieces.messages, total + pieces.sum)
 
 
+class Ragged:
+    """Batches that are not whole messages alone: counted row by row."""
+
+    def __init__(self, size):
+        import volley
+
+        self.closed = volley.CLOSED
+        self.pieces = Pieces(size)
+        self.open = set()  # connections with an unfinished message
+
+    def take(self, rows):
+        for conn, data in rows:
+            conn.data = self.pieces.take(conn.data or b"", data)
+            (self.open.add if conn.data else self.open.discard)(conn.handle)
+        if self.open:
+            self.open.difference_update(handle for handle, kind in zip(rows.conns, rows.kinds) if kind == self.closed)
+
+
 def batch(engine, address, size):
     """A loop over the messages of each batch."""
     count = total = 0
-    pieces = Pieces(size)
+    ragged = Ragged(size)
 
     def on_batch(rows):
         nonlocal count, total
-        for conn, data in rows:
-            conn.write(data)
-            if len(data) == size > 7 and conn.data is None:
-                count += 1
-                total += first(data)[0]
-            else:
-                conn.data = pieces.take(conn.data or b"", data) or None
+        messages = rows.payloads()
+        rows.reply_all(messages)
+        if rows.uniform == size > 7 and not ragged.open:
+            count += len(messages)
+            total += sum([first(data)[0] for data in messages])
+        else:
+            ragged.take(rows)
 
     engine.on_batch(on_batch)
     listener = engine.listen(address, style="batch", backlog=65535)
-    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+    return listener, lambda: (count + ragged.pieces.messages, total + ragged.pieces.sum)
 
 
 def columns(engine, address, size):
     """Whole batches as numpy arrays: no Python object for a message."""
     import numpy
-    import volley
 
     count = total = 0
-    pieces = Pieces(size)
-    ragged = set()  # connections with an unfinished message
-
-    def piecewise(rows):
-        for conn, data in rows:
-            conn.data = pieces.take(conn.data or b"", data)
-            (ragged.add if conn.data else ragged.discard)(conn.handle)
+    ragged = Ragged(size)
+    step = size // 8
+    frombuffer, add = numpy.frombuffer, numpy.add.reduce
 
     def on_batch(rows):
         nonlocal count, total
         rows.reply_all()
-        lengths = numpy.asarray(rows.lengths)
-        data = numpy.asarray(rows.data)
-        messages = numpy.count_nonzero(lengths)
-        if ragged:
-            closed = numpy.asarray(rows.kinds) == volley.CLOSED
-            ragged.difference_update(numpy.asarray(rows.conns)[closed].tolist())
-        if messages == 0:
-            return
-        # As the longest is one message long and the mean is, all are.
-        if size % 8 == 0 and not ragged and lengths.max() == size and len(data) == messages * size:
-            count += messages
-            total += int(data.view("<u8")[::size // 8].sum())
+        if rows.uniform == size == 8 * step and not ragged.open:
+            count += len(rows)
+            total += int(add(frombuffer(rows.data, "<u8")[::step]))
         else:
-            piecewise(rows)
+            ragged.take(rows)
 
     engine.on_batch(on_batch)
     listener = engine.listen(address, style="batch", backlog=65535)
-    return listener, lambda: (count + pieces.messages, total + pieces.sum)
+    return listener, lambda: (count + ragged.pieces.messages, total + ragged.pieces.sum)
 
 
 STYLES = {style.__name__: style for style in (proto, completion, coro, batch, columns)}
@@ -204,8 +208,8 @@ def main():
         sys.exit(check(given.style))
     import volley
 
-    with volley.Engine(nic=given.nic, conns_max=given.connections + 64, idle=given.idle,
-                       prefetch=not given.no_prefetch) as engine:
+    with volley.Engine(nic=given.nic, conns_max=given.connections + 64, max_batch=512, idle=given.idle,
+                       tx_bufs=given.connections + 1024, prefetch=not given.no_prefetch) as engine:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: engine.stop())
         listener, tell = STYLES[given.style](engine, (given.host, given.port), given.size)

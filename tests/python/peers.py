@@ -104,6 +104,12 @@ def python(code, *args, **options):
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False, **options)
 
 
+def resident():
+    """Bytes of this process that are in memory."""
+    with open('/proc/self/statm', encoding='ascii') as file:
+        return int(file.read().split()[1]) * 4096
+
+
 def descriptors():
     """How many this process has open."""
     return len(os.listdir('/proc/self/fd'))

@@ -65,6 +65,22 @@ class Columns(Case):
 
         self.assertTrue(self.first(self.source(), look))
 
+    def test_a_batch_of_equal_rows_says_how_long_they_are(self):
+        self.assertEqual(self.first(self.source(), lambda batch: batch.uniform), 64)
+
+    def test_rows_that_differ_are_not_uniform(self):
+        found = {}
+        for engine, port in self.every(lambda batch: found.setdefault(tuple(batch.lengths), batch.uniform)):
+            found.clear()
+            with connect(port) as one, connect(port) as other:
+                # One batch or two: what is said of each is true.
+                one.sendall(b'123')
+                other.sendall(b'12345678')
+                poll_until(engine, lambda: sum(sum(lengths) for lengths in found) == 11, 'both')
+            for lengths, uniform in found.items():
+                alike = len(set(lengths)) == 1 and lengths[0] > 0
+                self.assertEqual(uniform, lengths[0] if alike else None, lengths)
+
     @unittest.skipIf(numpy is None, 'no numpy here')
     def test_are_read_by_numpy_without_copying(self):
         def look(batch):

@@ -4,14 +4,12 @@
 import asyncio
 import contextlib
 import gc
-import os
 import sys
-import time
 import unittest
 import weakref
 
 import volley
-from peers import SANITIZED, Thread, connect, nics, poll_until, receive
+from peers import Thread, connect, nics, poll_until, receive
 
 NICS = nics()
 WAYS = [(nic, mode) for nic in NICS for mode in ('inline', 'thread')]
@@ -183,74 +181,6 @@ class Sends(unittest.TestCase):
                     self.assertGreater(sys.getrefcount(data), before)
                     engine.close()
                 self.assertEqual(sys.getrefcount(data), before)
-
-
-class SlowConsumers(unittest.TestCase):
-    """Consumers that sleep: a second in every run, 10 by hand (VOLLEY_TEST_SLEEP_S=10)."""
-
-    SLEEP_S = float(os.environ.get('VOLLEY_TEST_SLEEP_S', '1'))
-
-    def test_pause_loses_nothing_and_is_counted(self):
-        self.sleeper('pause')
-
-    def test_drop_is_counted_and_bounded(self):
-        self.sleeper('drop')
-
-    def sleeper(self, overload):
-        engine = volley.Engine(nic='source:conns=100,len=64,batch=64,rate=200000', mode='thread', max_batch=64,
-                               ring=1024, overload=overload)
-        engine.listen('0.0.0.0:1', style='batch')
-        rows = []
-        slept = []
-
-        def on_batch(batch):
-            rows.append(sum(kind == volley.DATA for kind in batch.kinds))
-            if sum(rows) > 1000 and not slept:
-                slept.append(1)
-                time.sleep(self.SLEEP_S)
-
-        engine.on_batch(on_batch)
-        memory = resident()
-        poll_until(engine, lambda: slept and sum(rows) > 3000, 'rows after the sleep')
-        stats = engine.stats()
-        offered, dropped = stats['source_offered'], stats['py_dropped']
-        if overload == 'pause':
-            self.assertEqual(dropped, 0)
-            self.assertGreater(stats['py_paused_ns'], self.SLEEP_S * 1e9 / 2)
-        else:
-            self.assertGreater(dropped, 0)
-            self.assertEqual(stats['py_paused_ns'], 0)
-        # what is neither seen nor dropped waits in the ring: 1,024 completions, and one batch on each side
-        self.assertLessEqual(offered - dropped - sum(rows), 1024 + 2 * 64)
-        if not SANITIZED:
-            self.assertLess(resident() - memory, 16 << 20)
-        engine.close()
-
-    def test_over_tcp_nothing_is_lost(self):
-        for nic in NICS:
-            with self.subTest(nic=nic):
-                engine = volley.Engine(nic=nic, mode='thread', max_batch=16, ring=64)
-                got = bytearray()
-
-                class Slow(asyncio.Protocol):
-                    def data_received(self, data):
-                        if not got:
-                            time.sleep(0.5)
-                        got.extend(data)
-
-                listener = engine.listen('127.0.0.1:0', Slow)
-                data = bytes(range(256)) * 40000
-                with connect(listener.sockname[1]) as peer:
-                    writer = Thread(peer.sendall, data)
-                    poll_until(engine, lambda: len(got) == len(data), 'all bytes')
-                    writer.join()
-                self.assertTrue(got == data)
-                engine.close()
-
-
-def resident():
-    with open('/proc/self/statm', encoding='ascii') as file:
-        return int(file.read().split()[1]) * 4096
 
 
 class Cycles(unittest.TestCase):
