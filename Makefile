@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test sim sim-mutants fuzz lint clean install
+.PHONY: help deps build demo test sim sim-mutants fuzz vm lint clean install
 
 help:
 	@echo 'make deps     install the Debian packages that are missing (root or sudo)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make sim      simulates hosts, network and applications (SEEDS=10000, or one: SEED=n)'
 	@echo 'make sim-mutants  plants bugs in the stack, says which seed finds each'
 	@echo 'make fuzz     fuzzes what is received with libFuzzer, an hour in all (SECONDS=n: n s per target)'
+	@echo 'make vm       runs suites in a virtual machine with two NUMA nodes and PCI network cards (SUITES="...")'
 	@echo 'make lint     clang-format, clang-tidy, shellcheck, Python syntax'
 	@echo 'make clean    remove the build folders'
 	@echo 'make install  install the release build (PREFIX=$(PREFIX), DESTDIR=)'
@@ -42,13 +43,17 @@ fuzz: deps
 	@scripts/deps.sh lint
 	@$(PYTHON) -B scripts/fuzz.py $(if $(SECONDS),--seconds $(SECONDS))
 
+vm: deps
+	@scripts/deps.sh dpdk vm
+	@$(PYTHON) -B tests/vm/run.py $(SUITES)
+
 lint: deps
 	@scripts/deps.sh lint
 	@$(PYTHON) -B scripts/build.py release
 	@scripts/lint.sh
 
 clean:
-	rm -rf build build-debug build-tsan build-fuzz build-deps
+	rm -rf build build-debug build-tsan build-fuzz build-vm build-deps
 
 install: build
 	@/usr/bin/meson configure build -Dprefix=$(PREFIX)

@@ -6,6 +6,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+uint64_t harness_patience_s(void)
+{
+	const char *seconds = getenv("VOLLEY_TEST_PATIENCE");
+
+	return seconds && *seconds ? strtoul(seconds, NULL, 10) : 40;
+}
+
 /* --- the nic under test ---------------------------------------------------------------------- */
 
 const char *harness_nic(void)

@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+"""guest.py - in the guest: makes it ready, runs the suites of plan.json, leaves a record of each program"""
+
+import glob
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+
+import ports
+from suites import HUGE_PAGES, SUITES
+
+DRIVERS = ('bus_pci', 'bus_vdev', 'mempool_ring', 'net_virtio', 'net_vmxnet3', 'net_e1000')
+CASE_S = 900  # a watchdog for each case: emulation is slow, and the host has other work
+FILES = 65536  # descriptors; the kernel starts us with 1024
+NODES = '/sys/devices/system/node'
+
+
+def write(path, text):
+    with open(path, 'w', encoding='ascii') as file:
+        file.write(text)
+
+
+def read(path):
+    with open(path, encoding='utf-8', errors='replace') as file:
+        return file.read()
+
+
+def say(text):
+    """One line to the console; run.py shows those with this mark."""
+    print(f'vm: {text}', flush=True)
+
+
+def reserve_huge_pages():
+    for name in sorted(os.listdir(NODES)):
+        if name.startswith('node') and name[4:].isdigit():
+            path = f'{NODES}/{name}/hugepages/hugepages-2048kB/nr_hugepages'
+            write(path, str(HUGE_PAGES))
+            if int(read(path)) != HUGE_PAGES:
+                say(f'{name} gave {read(path).strip()} of {HUGE_PAGES} huge pages')
+
+
+def few_drivers():
+    """EAL opens every driver it finds, some 200 libraries; here only those of the emulated cards.
+
+    It looks for names that end in .so and .so.23.0. Programs that were linked with a driver find it by
+    its .so.23, which all keep.
+    """
+    for number, folder in enumerate(glob.glob('/usr/lib/*/dpdk/pmds-*')):
+        whole = f'/run/drivers{number}'  # EAL refuses folders that anyone may write
+        os.mkdir(whole)
+        subprocess.run(['mount', '--bind', folder, whole], check=True)
+        subprocess.run(['mount', '-t', 'tmpfs', 'drivers', folder], check=True)
+        for name in os.listdir(whole):
+            linked = re.fullmatch(r'.*\.so\.\d+', name)
+            if linked or any(f'_{word}.so' in name for word in DRIVERS):
+                os.symlink(f'{whole}/{name}', f'{folder}/{name}')
+
+
+def describe():
+    """What this guest is, so that a report says what was tested."""
+    nodes = [n for n in sorted(os.listdir(NODES)) if n.startswith('node') and n[4:].isdigit()]
+    lists = ', '.join(f'{n} has CPUs {read(f"{NODES}/{n}/cpulist").strip()}' for n in nodes)
+    clock = read('/sys/devices/system/clocksource/clocksource0/current_clocksource').strip()
+    say(f'kernel {os.uname().release}, {lists}, clock {clock}, up for {read("/proc/uptime").split()[0]} s')
+
+
+def fill(words, places):
+    """Replaces {build}, {port0} and so on."""
+    return [word.format(**places) for word in words]
+
+
+def run_program(program, places, limit_s):
+    """Runs one; a record as scripts/run_tests.py counts them."""
+    command = fill(program.command, places)
+    if program.kind == 'criterion':
+        command = ['/usr/bin/python3', '-B', 'tests/support/tap_criterion.py', *command,
+                   '--timeout', str(CASE_S)]
+    env = dict(os.environ, VOLLEY_TEST_PATIENCE=str(CASE_S), **{key: value.format(**places) for key, value in program.env.items()})
+    record = {'name': program.name, 'stdout': '', 'stderr': ''}
+    began = time.monotonic()
+    child = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, errors='replace')
+    try:
+        record['stdout'], record['stderr'] = child.communicate(timeout=limit_s)
+        record['result'] = {0: 'OK', 77: 'SKIP'}.get(child.returncode, 'FAIL')
+        record['code'] = child.returncode
+    except subprocess.TimeoutExpired:
+        child.terminate()  # the wrapper passes on what there is
+        record['stdout'], record['stderr'] = child.communicate()
+        record['result'] = 'TIMEOUT'
+    record['seconds'] = round(time.monotonic() - began, 1)
+    return record
+
+
+def skip(program, reason):
+    return {'name': program.name, 'stdout': reason, 'stderr': '', 'result': 'SKIP', 'seconds': 0}
+
+
+def run_suite(name, plan, out):
+    suite = SUITES[name]
+    places = {}
+    reason = ''
+    if suite.nic:
+        try:
+            places |= ports.bind(suite.nic, suite.driver)
+        except ports.PortError as error:
+            reason = str(error)
+    for number, program in enumerate(suite.programs):
+        say(f'{name}: {program.name} ...')
+        if program.kind == 'criterion' and plan['filter']:
+            program.command += ('--filter', plan['filter'])
+        record = skip(program, reason) if reason else run_program(program, places, plan['limit_s'])
+        record['suite'] = name
+        path = os.path.join(out, f'{name}-{number}.json')
+        with open(path + '.part', 'w', encoding='utf-8') as file:
+            json.dump(record, file)
+        os.rename(path + '.part', path)
+        say(f'{name}: {program.name} {record["result"]} {record["seconds"]} s')
+
+
+def main(run):
+    plan = json.loads(read(os.path.join(run, 'plan.json')))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+    describe()
+    reserve_huge_pages()
+    few_drivers()
+    os.environ['VOLLEY_VM_CARDS'] = plan['cards']
+    if plan['shell']:
+        say('a shell; exit ends the machine')
+        return subprocess.run(['/bin/sh', '-i'], check=False).returncode
+    for name in plan['suites']:
+        run_suite(name, plan, run)
+    say('done')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1]))
