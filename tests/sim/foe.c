@@ -117,7 +117,9 @@ static bool strike_flow(struct foe *foe, struct forged *f, unsigned kinds)
 	unsigned victim = (unsigned)rng_below(&foe->rng, 2);
 	struct lie lie = {.payload_bytes = (uint32_t)rng_below(&foe->rng, 100)};
 
-	if (!flow || !flow->dir[0].syn || !flow->dir[1].syn || !flow->dir[victim].acked)
+	/* what is no longer watched may be hit by chance where it must believe it */
+	if (!flow || !flow->dir[0].syn || !flow->dir[1].syn || !flow->dir[victim].acked ||
+	    (flow->dead && !foe->harsh))
 		return false;
 	lie.ts = flow->dir[0].ts && flow->dir[1].ts && rng_chance(&foe->rng, 0.5);
 	lie.ts_value = flow->dir[!victim].ts_value + (uint32_t)rng_below(&foe->rng, 1u << 31);
@@ -138,8 +140,9 @@ static bool strike_flow(struct foe *foe, struct forged *f, unsigned kinds)
 				   .flags = WIRECHECK_RST};
 		break;
 	case 2: /* a reset of the future */
-		lie = (struct lie){.seq = peer->isn + (uint32_t)me->edge + 70000 +
-					  (uint32_t)rng_below(&foe->rng, 1u << 30),
+		lie = (struct lie){.seq = peer->isn + (uint32_t)me->edge +
+					  (me->spoke ? 70000 : 1u << 30) +
+					  (uint32_t)rng_below(&foe->rng, 1u << 29),
 				   .flags = WIRECHECK_RST | WIRECHECK_ACK,
 				   .ack = lie.ack};
 		break;
@@ -167,7 +170,7 @@ static bool strike_flow(struct foe *foe, struct forged *f, unsigned kinds)
 		lie.flags = WIRECHECK_ACK;
 		break;
 	default: /* data and FIN beyond the window */
-		lie.seq = peer->isn + (uint32_t)me->edge + 70000 +
+		lie.seq = peer->isn + (uint32_t)me->edge + (me->spoke ? 70000 : 1u << 30) +
 			  (uint32_t)rng_below(&foe->rng, 1u << 29);
 		lie.flags = WIRECHECK_ACK | WIRECHECK_FIN;
 		break;

@@ -100,6 +100,7 @@ static void learn_syn(struct view *v)
 		     "SYN sent again, and nothing was lost");
 		v->watch->again++;
 		me->syn_ack |= !is_first;
+		me->answers = seg->ack - 1;
 		me->ts_value = seg->ts_value;
 		return;
 	}
@@ -108,6 +109,7 @@ static void learn_syn(struct view *v)
 		.syn = true,
 		.syn_ack = !is_first,
 		.isn = seg->seq,
+		.answers = seg->ack - 1,
 		.sent = 1,
 		.mss = seg->mss,
 		.scales = seg->has_wscale,
@@ -247,6 +249,24 @@ static bool all_acked(const struct watch_dir *dir, const struct watch_dir *peer)
 	return peer->fin && dir->ack == peer->sent;
 }
 
+/*
+ * A reset that its peer may believe, at a place between what was acknowledged and what was sent; one that
+ * answers a foe is at the foe's. One without a place answers what came without an ACK.
+ */
+static bool is_believable(const struct view *v)
+{
+	uint64_t place = unwrap(v->seg->seq, v->me->isn, v->me->sent);
+
+	return !v->watch->foes || !v->me->syn || !v->peer->syn || v->seg->seq == 0 ||
+	       (place + 1 >= v->peer->ack && place <= v->me->sent);
+}
+
+/* Whether one of them has answered a SYN that was not the other's. */
+static bool are_strangers(const struct watch_dir *a, const struct watch_dir *b)
+{
+	return (a->syn_ack && a->answers != b->isn) || (b->syn_ack && b->answers != a->isn);
+}
+
 static void check_segment(struct watch *watch, unsigned from, uint64_t now_ns,
 			  const struct wirecheck *seg)
 {
@@ -262,13 +282,16 @@ static void check_segment(struct watch *watch, unsigned from, uint64_t now_ns,
 	if (seg->flags & WIRECHECK_RST) {
 		rule(&v, seg->payload_bytes == 0, "RST with data");
 		watch->resets++;
-		flow->dead = true;
+		flow->dead |= is_believable(&v);
 		return;
 	}
 	if (seg->flags & WIRECHECK_SYN)
 		learn_syn(&v);
+	else
+		v.me->spoke = true;
 	/* What belongs to an earlier life of these ports, or to a foe's, is not known. */
-	if (!v.me->syn || !v.peer->syn || (flow->dead && watch->foes))
+	if (!v.me->syn || !v.peer->syn ||
+	    (watch->foes && (flow->dead || are_strangers(v.me, v.peer))))
 		return;
 	if (seg->flags & WIRECHECK_ACK)
 		check_ack(&v);

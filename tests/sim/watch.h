@@ -12,9 +12,11 @@
 /* One direction. Places in its stream are counted from its SYN, which is place 0. */
 struct watch_dir {
 	bool syn, syn_ack, fin, ts, sack, scales, acked;
+	bool spoke; /* a segment without SYN: its window is known as a whole */
 	uint8_t wscale; /* of the windows it advertises */
 	uint16_t mss;   /* what it accepts */
 	uint32_t isn;
+	uint32_t answers; /* syn_ack: the ISN that it acknowledges */
 	uint64_t sent;   /* places below have been sent */
 	uint64_t fin_at; /* the FIN's place */
 	uint64_t ack;    /* places of the other direction that it has acknowledged */
