@@ -69,19 +69,25 @@ struct vly_side {
 	uint8_t dupacks;
 	uint8_t timer; /* enum vly_side_timer: what the retransmission alarm stands for */
 	bool tlp_out;
+	bool tlp_rexmit;  /* the probe was nothing new */
 	uint32_t tlp_end; /* snd_nxt when the probe was sent */
+	uint32_t tlp_ts;  /* and our time */
 	/* RACK: the segment sent last of all that were delivered */
 	uint32_t rack_sent, rack_end, rack_rtt, min_rtt; /* ticks; 0: none yet */
 	uint32_t reo_due;                                /* tick: VLY_SIDE_REO */
 	uint8_t reo_mult;
 	bool reordered; /* the path has been seen to */
 	uint8_t reo_persist;
-	bool undo; /* what was cut may be given back: nothing but spurious retransmissions so far */
+	bool undo; /* the last cut may be given back, should all that was sent again prove needless */
+	bool undo_sent; /* and something was sent again since */
 	/* PRR (RFC 6937) */
 	uint32_t prr_delivered, prr_out, recover_flight;
-	/* to undo a reduction that proves wrong */
-	uint32_t undo_cwnd, undo_ssthresh, undo_rexmits;
-	struct vly_cc_state cc;
+	/* to undo a cut that proves wrong: what was before, and where it began */
+	uint32_t undo_cwnd, undo_ssthresh, undo_una;
+	uint32_t undo_rexmits; /* sent again since, and not reported as come twice */
+	uint32_t undo_ts;      /* our time when the first of them was sent */
+	uint32_t dsack_round;  /* the next D-SACK of use is about what is sent after this */
+	struct vly_cc_state cc, undo_cc;
 	/* where sending goes on in the queue */
 	struct vly_buf *cursor;
 	uint32_t cursor_seq; /* of its first byte */

@@ -127,6 +127,7 @@ struct vly_tcp_core {
 	uint32_t port_next;    /* where the search for a free port begins */
 	uint64_t challenge_ns; /* start of the second in which challenge ACKs are counted */
 	uint32_t challenges;
+	uint32_t dup_from, dup_to; /* has come twice: the ACK that goes now says so (RFC 2883) */
 };
 
 /* Received data up to here is shown where it came in, what is longer is copied. */
@@ -283,6 +284,7 @@ struct vly_tcp_acked {
 	uint32_t delivered; /* those, and newly selectively */
 	uint32_t rtt;       /* ticks; 0: no sample */
 	bool duplicate;     /* an ACK that moves nothing (RFC 5681, 2) */
+	bool is_original;   /* it answers what was sent before anything was sent again */
 };
 /* Takes off what `ack` covers; fills rtt and delivered. Before snd_una moves. */
 void vly_tcp_scoreboard_ack(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
@@ -326,6 +328,8 @@ bool vly_tcp_emit(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t seq, uint
 		  uint8_t flags);
 /* An ACK without data; queued behind a full wire. */
 void vly_tcp_send_ack(struct vly_inet *inet, struct vly_tcp *tcp);
+/* The same, and it tells that [from, to) has come twice. */
+void vly_tcp_send_dup_ack(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t from, uint32_t to);
 void vly_tcp_send_syn(struct vly_inet *inet, struct vly_tcp *tcp);
 /* ACKs owed since the last poll that nothing has paid. */
 void vly_tcp_send_acks(struct vly_inet *inet);

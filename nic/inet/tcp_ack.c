@@ -76,6 +76,15 @@ static bool is_duplicate(const struct vly_tcp *tcp, const struct vly_tcp_segment
 	       !segment->fin && tcp->snd_wnd == old_wnd;
 }
 
+/* By the time that it echoes (RFC 3522): of the first ACK that moves the window in a recovery. */
+static bool answers_original(const struct vly_tcp *tcp, const struct vly_side *side,
+			     const struct vly_tcp_options *options)
+{
+	return tcp->bits & VLY_TCP_B_TS && options->has & VLY_TCP_HAS_TIMESTAMPS &&
+	       side->recovery != VLY_OPEN_WINDOW && side->undo_sent &&
+	       vly_seq_before(options->ts_echo, side->undo_ts);
+}
+
 /* Moves snd_una to `ack`. */
 static void advance(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
 {
@@ -111,6 +120,7 @@ bool vly_tcp_ack_in(struct vly_inet *inet, struct vly_tcp *tcp,
 	window_in(inet, tcp, segment);
 	if (vly_seq_after(ack, tcp->snd_una)) {
 		acked.bytes = acked.delivered = ack - tcp->snd_una;
+		acked.is_original = side && answers_original(tcp, side, &segment->options);
 		if (side)
 			vly_tcp_scoreboard_ack(inet, tcp, side, ack, &acked);
 		else if (!(tcp->bits & VLY_TCP_B_REXMIT) && ack == tcp->snd_nxt)

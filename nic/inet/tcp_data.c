@@ -362,6 +362,11 @@ static bool close_gap(struct vly_inet *inet, struct vly_tcp *tcp)
 static void take_early(struct vly_inet *inet, struct vly_tcp *tcp,
 		       const struct vly_tcp_segment *segment)
 {
+	const struct vly_side *kept = vly_tcp_side(inet, tcp);
+	uint32_t end = segment->seq + segment->len;
+	bool repeated = kept && segment->len &&
+			!vly_seq_before(vly_chunk_edge(&inet->tcp->sides, kept, segment->seq), end);
+
 	inet->stats.tcp_out_of_order++;
 	if (tcp->head.state != VLY_CLOSING &&
 	    (!segment->len || keep(inet, tcp, segment->seq, segment->data, segment->len))) {
@@ -376,7 +381,10 @@ static void take_early(struct vly_inet *inet, struct vly_tcp *tcp,
 		}
 	}
 	/* each one is answered: the sender counts them (RFC 5681, 4.2) */
-	vly_tcp_send_ack(inet, tcp);
+	if (repeated)
+		vly_tcp_send_dup_ack(inet, tcp, segment->seq, end);
+	else
+		vly_tcp_send_ack(inet, tcp);
 }
 
 void vly_tcp_data_in(struct vly_inet *inet, struct vly_tcp *tcp,

@@ -70,12 +70,18 @@ static unsigned sack_blocks(const struct vly_inet *inet, const struct vly_tcp *t
 	return count;
 }
 
+/* What came twice goes before the others (RFC 2883, section 4). */
 static uint8_t *put_sacks(const struct vly_inet *inet, const struct vly_tcp *tcp,
 			  const struct vly_side *side, uint8_t *to, unsigned max)
 {
+	struct vly_tcp_core *core = inet->tcp;
 	struct block blocks[VLY_TCP_SACKS_MAX];
-	unsigned count = sack_blocks(inet, tcp, side, blocks, max);
+	unsigned count = core->dup_from != core->dup_to;
 
+	blocks[0] = (struct block){core->dup_from, core->dup_to};
+	core->dup_to = core->dup_from;
+	if (side)
+		count += sack_blocks(inet, tcp, side, blocks + count, max - count);
 	if (!count)
 		return to;
 	*to++ = VLY_TCP_OPT_NOP;
@@ -98,7 +104,9 @@ static void write_options(const struct vly_inet *inet, const struct vly_tcp *tcp
 	if (tcp->bits & VLY_TCP_B_TS)
 		at = put_timestamps(inet, tcp, at);
 	/* SACK rides on segments without data only: a full one has no room for it. */
-	if (side && tcp->bits & VLY_TCP_B_SACK && side->chunk_count && !draft->len)
+	bool to_tell = (side && side->chunk_count) || inet->tcp->dup_from != inet->tcp->dup_to;
+
+	if (to_tell && tcp->bits & VLY_TCP_B_SACK && !draft->len)
 		at = put_sacks(inet, tcp, side, at, tcp->bits & VLY_TCP_B_TS ? 3 : 4);
 	draft->options_len = (uint8_t)(at - draft->options);
 }
@@ -207,7 +215,7 @@ bool vly_tcp_emit(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t seq, uint
 	/* rounded up: an edge once shown never moves back (RFC 7323, 2.4) */
 	window = VLY_MIN(VLY_ALIGN_UP(window, 1u << shift), 65535u << shift);
 	draft.window = (uint16_t)(window >> shift);
-	if (tcp->bits & (VLY_TCP_B_TS | VLY_TCP_B_SIDE))
+	if (tcp->bits & (VLY_TCP_B_TS | VLY_TCP_B_SIDE) || inet->tcp->dup_from != inet->tcp->dup_to)
 		write_options(inet, tcp, &draft);
 	if (!send_draft(inet, tcp, &draft))
 		return false;
@@ -252,4 +260,15 @@ void vly_tcp_send_ack(struct vly_inet *inet, struct vly_tcp *tcp)
 		tcp->bits |= VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_NOW;
 		vly_tcp_tx_later(inet, tcp);
 	}
+}
+
+void vly_tcp_send_dup_ack(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t from, uint32_t to)
+{
+	struct vly_tcp_core *core = inet->tcp;
+
+	core->dup_from = from;
+	core->dup_to = to;
+	vly_tcp_send_ack(inet, tcp);
+	/* a full wire, or a peer that does not know of it: then it is not told */
+	core->dup_to = core->dup_from;
 }

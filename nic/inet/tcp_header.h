@@ -70,15 +70,18 @@ enum vly_tcp_has {
 	VLY_TCP_HAS_TIMESTAMPS = 1 << 3,
 };
 
+/* A block of SACK: `to` is one past the last byte. */
+struct vly_tcp_block {
+	uint32_t from, to;
+};
+
 struct vly_tcp_options {
 	uint8_t has;    /* of VLY_TCP_HAS_* */
 	uint8_t wscale; /* at most VLY_TCP_WSCALE_MAX */
 	uint16_t mss;   /* as the peer says: 0 is possible */
 	uint32_t ts_value, ts_echo;
 	uint8_t sack_count;
-	struct {
-		uint32_t from, to; /* to is one past the last byte */
-	} sack[VLY_TCP_SACKS_MAX];
+	struct vly_tcp_block sack[VLY_TCP_SACKS_MAX];
 };
 
 /*

@@ -170,12 +170,24 @@ static void trim(const struct vly_tcp *tcp, uint32_t window, struct vly_tcp_segm
 	}
 }
 
+/* Data that was received before: not so old that nobody can have sent it again. */
+static bool is_repeated(const struct vly_inet *inet, const struct vly_tcp *tcp,
+			const struct vly_tcp_view *view)
+{
+	uint32_t end = view->seq + view->payload_bytes;
+
+	return !vly_seq_after(end, tcp->rcv_nxt) &&
+	       tcp->rcv_nxt - view->seq <= inet->tcp->conf.window;
+}
+
 /* Not acceptable: answered, unless that could go on for ever. */
 static void answer_old(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly_tcp_view *view)
 {
 	inet->stats.tcp_out_of_window++;
-	if (view->payload_bytes || view->flags & (VLY_TCP_FIN | VLY_TCP_SYN) ||
-	    view->seq == tcp->rcv_nxt - 1)
+	if (view->payload_bytes && is_repeated(inet, tcp, view))
+		vly_tcp_send_dup_ack(inet, tcp, view->seq, view->seq + view->payload_bytes);
+	else if (view->payload_bytes || view->flags & (VLY_TCP_FIN | VLY_TCP_SYN) ||
+		 view->seq == tcp->rcv_nxt - 1)
 		vly_tcp_send_ack(inet, tcp);
 	else
 		challenge(inet, tcp);

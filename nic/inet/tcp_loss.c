@@ -80,6 +80,31 @@ void vly_tcp_scoreboard_ack(struct vly_inet *inet, struct vly_tcp *tcp, struct v
 		acked->rtt = VLY_MAX(inet->now - tcp->rtx_base, 1u);
 }
 
+/* RFC 2883, 4: the first block is about what was acknowledged already, or lies in the second. */
+static bool is_dsack(const struct vly_tcp_segment *segment)
+{
+	const struct vly_tcp_block *first = &segment->options.sack[0], *second = first + 1;
+
+	return !vly_seq_after(first->to, segment->view.ack) ||
+	       (segment->options.sack_count > 1 && !vly_seq_before(first->from, second->from) &&
+		!vly_seq_after(first->to, second->to));
+}
+
+/* Something has come twice: it was late, not lost. RFC 8985, 6.2, step 4: once in a round trip. */
+static void dsack_in(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+		     uint32_t from)
+{
+	inet->stats.tcp_spurious++;
+	side->reordered = true;
+	side->reo_persist = 16;
+	if (!vly_seq_before(tcp->snd_una, side->dsack_round)) {
+		side->dsack_round = tcp->snd_nxt;
+		side->reo_mult = (uint8_t)VLY_MIN(side->reo_mult + 1, 16);
+	}
+	if (side->undo && side->undo_rexmits && !vly_seq_before(from, side->undo_una))
+		side->undo_rexmits--;
+}
+
 void vly_tcp_scoreboard_sack(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
 			     const struct vly_tcp_segment *segment, struct vly_tcp_acked *acked)
 {
@@ -88,15 +113,15 @@ void vly_tcp_scoreboard_sack(struct vly_inet *inet, struct vly_tcp *tcp, struct 
 	for (unsigned i = 0; i < options->sack_count; i++) {
 		uint32_t from = options->sack[i].from, to = options->sack[i].to;
 
-		/* within what is in flight; below snd_una it is a D-SACK: the original had come, too */
+		/* within what is in flight, or of an ACK that was overtaken */
 		if (!vly_seq_before(from, to) || vly_seq_after(to, tcp->snd_nxt))
 			continue;
-		if (!vly_seq_after(to, tcp->snd_una)) {
-			side->reo_mult = (uint8_t)VLY_MIN(side->reo_mult + 1, 16);
-			side->reo_persist = 16;
-			inet->stats.tcp_spurious++;
+		if (i == 0 && is_dsack(segment)) {
+			dsack_in(inet, tcp, side, from);
 			continue;
 		}
+		if (!vly_seq_after(to, tcp->snd_una))
+			continue;
 		for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
 			struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
 
@@ -178,8 +203,15 @@ void vly_tcp_enter_recovery(struct vly_inet *inet, struct vly_tcp *tcp, struct v
 			    enum vly_side_recovery how)
 {
 	if (side->recovery == VLY_OPEN_WINDOW) {
+		side->undo = true;
+		side->undo_sent = false;
+		/* a tail-loss probe that is under way is the first that was sent again */
+		side->undo_rexmits = side->tlp_out && side->tlp_rexmit;
+		side->undo_ts = side->tlp_ts;
+		side->undo_una = tcp->snd_una;
 		side->undo_cwnd = tcp->cwnd;
 		side->undo_ssthresh = tcp->ssthresh;
+		side->undo_cc = side->cc;
 		tcp->ssthresh = inet->tcp->conf.cc->cut(
 			tcp, side, VLY_MIN(tcp->cwnd, VLY_MAX(vly_tcp_flight(tcp), 2u * tcp->mss)),
 			inet->now);
@@ -248,11 +280,38 @@ static void tlp_check(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_sid
 	(void)inet;
 }
 
+/*
+ * Nothing was lost: the window is given back. Either all that was sent again has come twice (RFC 3708), or
+ * what moved the window was sent before anything was sent again (Eifel, RFC 3522 and 4015).
+ */
+static void undo(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
+		 const struct vly_tcp_acked *acked)
+{
+	if (!side->undo || !side->undo_sent || (side->undo_rexmits && !acked->is_original))
+		return;
+	for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
+		struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
+
+		seg->flags &= (uint8_t)~VLY_SEG_LOST;
+		at = seg->next;
+	}
+	side->lost = 0;
+	tcp->cwnd = VLY_MAX(tcp->cwnd, side->undo_cwnd);
+	tcp->ssthresh = VLY_MAX(tcp->ssthresh, side->undo_ssthresh);
+	side->cc = side->undo_cc;
+	side->recovery = VLY_OPEN_WINDOW;
+	side->dupacks = 0;
+	side->undo = false;
+	side->reordered = true; /* it was late: the next one is waited for */
+	inet->stats.tcp_undo++;
+}
+
 void vly_tcp_recover(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
 		     const struct vly_tcp_acked *acked, bool was_limited)
 {
 	uint32_t reo_due = 0;
 
+	undo(inet, tcp, side, acked);
 	tlp_check(inet, tcp, side);
 	if (side->recovery != VLY_OPEN_WINDOW && !vly_seq_before(tcp->snd_una, side->recover))
 		end_recovery(tcp, side);

@@ -162,6 +162,12 @@ static bool resend(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *
 	side->lost -= seg->end - seg->seq;
 	side->prr_out += seg->end - seg->seq;
 	inet->stats.tcp_retransmit++;
+	if (side->undo) {
+		if (!side->undo_sent && !side->undo_rexmits)
+			side->undo_ts = vly_tcp_ts_now(inet);
+		side->undo_sent = true;
+		side->undo_rexmits++;
+	}
 	return true;
 }
 

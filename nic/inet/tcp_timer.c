@@ -110,6 +110,8 @@ static void on_tlp(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *
 
 	side->timer = VLY_SIDE_RTO;
 	side->tlp_out = true;
+	side->tlp_rexmit = false;
+	side->tlp_ts = vly_tcp_ts_now(inet);
 	inet->stats.tcp_tlp++;
 	vly_tcp_output(inet, tcp);
 	if (tcp->snd_nxt == before && side->seg_tail != VLY_NO_SEG) {
@@ -120,6 +122,7 @@ static void on_tlp(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *
 				 (uint8_t)(VLY_TCP_ACK | (fin ? VLY_TCP_FIN : 0)))) {
 			last->flags |= VLY_SEG_REXMIT;
 			last->sent = inet->now;
+			side->tlp_rexmit = true;
 			inet->stats.tcp_retransmit++;
 		}
 	}

@@ -100,6 +100,7 @@ static void print_stack(const struct vly_inet_stats *s)
 		{"fast recoveries", s->tcp_fast_retransmit},
 		{"tail-loss probes", s->tcp_tlp},
 		{"reported as spurious", s->tcp_spurious},
+		{"cuts undone", s->tcp_undo},
 		{"window probes", s->tcp_persist},
 		{"keep-alives", s->tcp_keepalive},
 		{"out of order", s->tcp_out_of_order},
