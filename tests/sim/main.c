@@ -238,11 +238,6 @@ static bool parse(int argc, char **argv, struct options *o)
 	return optind == argc;
 }
 
-static void log_nothing(enum vly_log_level level, const char *text, void *arg)
-{
-	(void)level, (void)text, (void)arg;
-}
-
 int main(int argc, char **argv)
 {
 	struct options o = {.from = 1, .count = 100, .jobs = 2};
@@ -260,7 +255,6 @@ int main(int argc, char **argv)
 		perror("sim");
 		return 1;
 	}
-	if (!o.verbose)
-		vly_log_set(log_nothing, NULL, VLY_LOG_ERROR);
+	vly_log_set(NULL, NULL, VLY_LOG_ERROR);
 	return run(&o, workers);
 }

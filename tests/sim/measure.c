@@ -434,6 +434,38 @@ static void measure_storm(uint64_t resets)
 	world_close(w);
 }
 
+/* The server's link goes down for 20 ms of each 100, and what is on its way with it. */
+static void measure_link(uint64_t rounds)
+{
+	struct world_opts o = {
+		.options = centre_profile, .peers = 100, .seed = 13, .watched = true};
+	unsigned well = 0;
+
+	o.faults.latency_ns = 500000;
+	struct world *w = world_open(&o);
+
+	w->rounds = VLY_MAX(rounds / o.peers, 1);
+	w->times_us = calloc(w->rounds * o.peers, sizeof(*w->times_us));
+	for (unsigned i = 0; i < o.peers; i++)
+		world_connect(w, i);
+	while (w->over < w->peers_count) {
+		world_run(w, w->now_ns + 80 * MS);
+		net_link(&w->net, SERVER, false);
+		world_run(w, w->now_ns + 20 * MS);
+		net_link(&w->net, SERVER, true);
+	}
+	for (unsigned i = 0; i < o.peers; i++)
+		well += w->peers[i].status == 0 && w->peers[i].rounds == w->rounds;
+	printf("link down for 20 ms of each 100: %u of %u connections ended well after %llu round trips "
+	       "each; %llu frames lost with the link\n",
+	       well, o.peers, (unsigned long long)w->rounds,
+	       (unsigned long long)w->net.counts.down);
+	must(well == o.peers, "a connection did not outlive the link");
+	must(w->net.counts.down > 0, "the link was never missed");
+	world_home(w);
+	world_close(w);
+}
+
 static void measure_bulks(uint64_t for_ns)
 {
 	static const char *const ccs[] = {"newreno", "cubic"};
@@ -455,7 +487,8 @@ int main(int argc, char **argv)
 	uint64_t part = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
 
 	if (argc > 3 || !part) {
-		fprintf(stderr, "usage: sim_measure [all|pingpong|bulk|flood|storm [DIVISOR]]\n");
+		fprintf(stderr,
+			"usage: sim_measure [all|pingpong|bulk|flood|storm|link [DIVISOR]]\n");
 		return 2;
 	}
 	if (all || strcmp(what, "pingpong") == 0) {
@@ -468,5 +501,7 @@ int main(int argc, char **argv)
 		measure_flood(1000000 / part);
 	if (all || strcmp(what, "storm") == 0)
 		measure_storm(1000000 / part);
+	if (all || strcmp(what, "link") == 0)
+		measure_link(100000 / part);
 	return 0;
 }

@@ -209,7 +209,9 @@ static void draw_link(struct scenario *s, struct app *app, struct app_link *link
 
 void scenario_draw(struct scenario *s, struct app *app, uint64_t seed)
 {
-	struct rng rng = {seed * 0x9e3779b97f4a7c15u + 1};
+	struct rng first = {seed},
+		   rng = rng_fork(
+			   &first); /* else a seed would be its neighbour's, one draw later */
 	double mood = (double)rng_below(&rng, 1000) / 1000;
 
 	memset(s, 0, sizeof(*s));

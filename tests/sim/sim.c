@@ -13,6 +13,7 @@
 #include "tests/sim/scenario.h"
 #include "tests/sim/violation.h"
 #include "tests/sim/watch.h"
+#include "volley/log.h"
 
 #define SEC 1000000000ull
 /* How long what is left may take once the network has healed: the longest retransmission back-off, and more. */
@@ -124,6 +125,7 @@ static void set_clock(struct sim *sim, uint64_t now_ns)
 static void settle(struct sim *sim)
 {
 	must(hosts_settle(&sim->hosts, sim->now_ns), "a host is never done at this moment");
+	states_rest(&sim->hosts);
 }
 
 static void run_until_done(struct sim *sim)
@@ -202,6 +204,13 @@ static void sim_times(struct sim *sim)
 	sim->look_at_ns = s->start_ns;
 }
 
+/* Whatever comes, nothing is logged for it. */
+static void log_is_wrong(enum vly_log_level level, const char *line, void *arg)
+{
+	(void)level, (void)arg;
+	violated("the stack logs while it runs: %s", line);
+}
+
 static void sim_open(struct sim *sim, const struct sim_opts *opts)
 {
 	struct scenario *s = &sim->scenario;
@@ -230,6 +239,7 @@ static void sim_open(struct sim *sim, const struct sim_opts *opts)
 				.harsh = s->mood == SCENARIO_HARSH};
 	vly_wire_add(&net_wire_ops);
 	hosts_open(&sim->hosts, &s->config, &sim->net);
+	vly_log_set(log_is_wrong, NULL, VLY_LOG_DEBUG);
 	if (s->wrap_isn)
 		begin_at_wrap(sim);
 	sim_times(sim);
@@ -310,6 +320,7 @@ void sim_run(const struct sim_opts *opts, struct sim_result *result)
 	hosts_check_home(&sim->hosts);
 	states_end(&sim->last);
 	add_up(sim, result);
+	vly_log_set(NULL, NULL, VLY_LOG_ERROR);
 	hosts_close(&sim->hosts);
 	must(net_in_flight(&sim->net) == 0, "a host keeps %u frames of the wire",
 	     net_in_flight(&sim->net));

@@ -103,6 +103,47 @@ void states_look(struct states *states, struct states_last *last, const struct h
 	last->lingering[host] = minis->linger_count;
 }
 
+/*
+ * What waits to be sent and is not in flight waits for something: for room on the wire, or for a window
+ * that is probed. Else nothing would ever send it.
+ */
+static void check_waiting(const struct vly_tcp *tcp, unsigned host)
+{
+	bool sends = tcp->state == VLY_TCP_ESTABLISHED || tcp->state == VLY_TCP_CLOSE_WAIT;
+
+	if (!sends || tcp->snd_nxt != tcp->snd_una || !tcp->head.tx_bytes ||
+	    tcp->bits & VLY_TCP_B_TX_LISTED)
+		return;
+	must(tcp->bits & VLY_TCP_B_PERSIST && vly_wheel_armed(&tcp->head.alarm.node),
+	     "host %u, port %u: %u bytes wait, none is in flight, the window is %u, and nobody probes it",
+	     host, ntohs(tcp->lport), tcp->head.tx_bytes, tcp->snd_wnd);
+}
+
+void states_rest(const struct hosts *hosts)
+{
+	for (unsigned host = 0; host < hosts->count; host++) {
+		struct vly_core *core = hosts->core[host];
+		struct vly_inet *inet = vly_inet_of(core->nic);
+		uint64_t due_ns = inet->tcp->minis_ns;
+		const struct vly_wheel_node *node = &inet->alarm.node;
+
+		must(due_ns == UINT64_MAX ||
+			     (vly_wheel_armed(node) &&
+			      node->deadline_ns <= VLY_MAX(due_ns, inet->now_ns + 1)),
+		     "host %u: half-open connections are to be looked after in %lld ns, and it "
+		     "is woken in %lld",
+		     host, (long long)(due_ns - inet->now_ns),
+		     vly_wheel_armed(node) ? (long long)(node->deadline_ns - inet->now_ns) : -1);
+		for (uint32_t slot = 0; slot < core->env.conns.count; slot++) {
+			struct vly_conn_head *head = vly_conn_at(&core->env.conns, slot);
+
+			if (head->type == VLY_STREAM && head->state != VLY_FREE &&
+			    head->state != VLY_DEAD)
+				check_waiting(vly_tcp_of(head), host);
+		}
+	}
+}
+
 void states_add(struct states *to, const struct states *from)
 {
 	for (unsigned i = 0; i < STATES_COUNT; i++) {

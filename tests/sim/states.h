@@ -41,6 +41,9 @@ void states_end(struct states_last *last);
 void states_look(struct states *states, struct states_last *last, const struct hosts *hosts,
 		 unsigned host);
 
+/* What must hold when all hosts are done at a moment: nobody waits for what will never come. */
+void states_rest(const struct hosts *hosts);
+
 void states_add(struct states *to, const struct states *from);
 void states_print(const struct states *states, FILE *file);
 
