@@ -150,6 +150,12 @@ const uint8_t vly_toeplitz_key_default[VLY_TOEPLITZ_KEY_BYTES] = {
 	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 };
 
+const uint8_t vly_toeplitz_key_symmetric[VLY_TOEPLITZ_KEY_BYTES] = {
+	0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+	0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+	0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a, 0x6d, 0x5a,
+};
+
 uint32_t vly_toeplitz(const uint8_t *key, size_t key_bytes, const uint8_t *input, size_t len_bytes)
 {
 	uint64_t window = 0; /* the key from the present byte on: its low 40 bits */
@@ -197,4 +203,18 @@ uint32_t vly_toeplitz_ipv6(const uint8_t key[VLY_TOEPLITZ_KEY_BYTES], const uint
 	port_store(input + 32, src_port);
 	port_store(input + 34, dst_port);
 	return vly_toeplitz(key, VLY_TOEPLITZ_KEY_BYTES, input, sizeof(input));
+}
+
+void vly_toeplitz_table_make(struct vly_toeplitz_table *table,
+			     const uint8_t key[VLY_TOEPLITZ_KEY_BYTES])
+{
+	for (unsigned at = 0; at < 12; at++) {
+		for (unsigned value = 0; value < 256; value++) {
+			uint8_t input[12] = {0};
+
+			input[at] = (uint8_t)value;
+			table->of[at][value] =
+				vly_toeplitz(key, VLY_TOEPLITZ_KEY_BYTES, input, sizeof(input));
+		}
+	}
 }

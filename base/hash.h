@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A secret; take it from getrandom() once, so that peers cannot choose what collides. */
 struct vly_siphash_key {
@@ -31,6 +32,12 @@ uint32_t vly_crc32c_by_table(uint32_t crc, const void *data, size_t len_bytes);
 extern const uint8_t vly_toeplitz_key_default[VLY_TOEPLITZ_KEY_BYTES];
 
 /*
+ * Two bytes repeated: both directions of a flow have the same hash (Woo, Park 2012, "Scalable TCP Session
+ * Monitoring with Symmetric Receive-side Scaling").
+ */
+extern const uint8_t vly_toeplitz_key_symmetric[VLY_TOEPLITZ_KEY_BYTES];
+
+/*
  * The Toeplitz hash of an input as a port computes it. `key_bytes` is at least len_bytes + 4: each
  * input bit selects the 32 key bits that begin at its own position.
  */
@@ -44,6 +51,40 @@ uint32_t vly_toeplitz_ipv4(const uint8_t key[VLY_TOEPLITZ_KEY_BYTES], const uint
 			   const uint8_t dst[4], uint16_t src_port, uint16_t dst_port);
 uint32_t vly_toeplitz_ipv6(const uint8_t key[VLY_TOEPLITZ_KEY_BYTES], const uint8_t src[16],
 			   const uint8_t dst[16], uint16_t src_port, uint16_t dst_port);
+
+/*
+ * The same by table: the hash is the exclusive or of what each byte of the input contributes. For those
+ * who hash every frame, or try many ports.
+ */
+struct vly_toeplitz_table {
+	uint32_t of[12][256]; /* by byte: source, destination, both ports */
+};
+
+void vly_toeplitz_table_make(struct vly_toeplitz_table *table,
+			     const uint8_t key[VLY_TOEPLITZ_KEY_BYTES]);
+
+/* What two bytes from place `at` on contribute, as they lie in a header. */
+static inline uint32_t vly_toeplitz_two(const struct vly_toeplitz_table *table, unsigned at,
+					uint16_t net)
+{
+	uint8_t bytes[2];
+
+	memcpy(bytes, &net, sizeof(bytes));
+	return table->of[at][bytes[0]] ^ table->of[at + 1][bytes[1]];
+}
+
+/* Of a flow over IPv4 as its receiver sees it; all in network order. */
+static inline uint32_t vly_toeplitz_flow(const struct vly_toeplitz_table *table, uint32_t src,
+					 uint32_t dst, uint16_t src_port, uint16_t dst_port)
+{
+	uint16_t words[4];
+
+	memcpy(words, &src, sizeof(src));
+	memcpy(words + 2, &dst, sizeof(dst));
+	return vly_toeplitz_two(table, 0, words[0]) ^ vly_toeplitz_two(table, 2, words[1]) ^
+	       vly_toeplitz_two(table, 4, words[2]) ^ vly_toeplitz_two(table, 6, words[3]) ^
+	       vly_toeplitz_two(table, 8, src_port) ^ vly_toeplitz_two(table, 10, dst_port);
+}
 
 /*
  * Mixes all 64 bits into all 64 (a bijection: the finaliser of SplitMix64, Steele et al. 2014), so

@@ -26,6 +26,7 @@
 #define INTERRUPT_PATIENCE_NS (5 * NS_PER_S)
 #define SPARE_NS (30 * NS_PER_S)
 #define TICK_MS 100
+#define LOOP_QUEUES_MAX 16 /* of a side: volley/loop.h */
 #define START_TRIES 3
 #define UNKNOWN ((double)NAN)
 
@@ -480,6 +481,28 @@ static void judge(struct live *live)
 		r->rate_msg_per_s = (double)r->messages / r->window_s;
 }
 
+/* A queue for each core of a side. */
+static uint16_t queues_for(const struct cpus *cpus, unsigned cores_max)
+{
+	unsigned count = cpus->count ? (unsigned)cpus->count : 1;
+
+	count = cores_max && count > cores_max ? cores_max : count;
+	return (uint16_t)(count < LOOP_QUEUES_MAX ? count : LOOP_QUEUES_MAX);
+}
+
+static int make_loop(const struct run_spec *spec)
+{
+	const struct load_options *o = spec->options;
+	struct vly_loop_opts opts = {0};
+
+	/* frames without TCP are one core's on each side */
+	if (!spec->variant->workload) {
+		opts.queues[0] = queues_for(&o->server_cpus, spec->variant->threads_max);
+		opts.queues[1] = queues_for(&o->load_cpus, 0);
+	}
+	return vly_loop_make(&opts);
+}
+
 void run_execute(const struct run_spec *spec, struct run_result *result)
 {
 	const struct load_options *o = spec->options;
@@ -487,7 +510,7 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 
 	describe(spec, result);
 	if (spec->variant && spec->variant->loop) {
-		live.loop = vly_loop_make(NULL);
+		live.loop = make_loop(spec);
 		if (live.loop < 0) {
 			doubt_reason(result, RUN_FAILED, "no wire in memory: %s",
 				     strerror(-live.loop));

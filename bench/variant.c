@@ -352,8 +352,8 @@ static int command_exec(const struct variant *variant, const struct variant_sett
 #define LOOP_ROW(row, nic_options, moves, text)                                                    \
 	{                                                                                          \
 		.name = row, .summary = text, .idle_policy = "busy", .nic = nic_options,           \
-		.fds_base = 64, .threads_max = 1, .loop = true, .forward = moves,                  \
-		.check = check_engine, .command = command_engine,                                  \
+		.fds_base = 64, .loop = true, .forward = moves, .check = check_engine,             \
+		.command = command_engine,                                                         \
 	}
 
 static const struct variant variants[] = {

@@ -17,7 +17,8 @@ enum vly_log_level {
 
 /*
  * Receives one line without its newline. Called only while engines and cores open and close, never
- * from vly_poll.
+ * from vly_poll; but for one line in an engine's life, should a port of several queues turn out not to
+ * spread flows as it says.
  */
 typedef void (*vly_log_fn)(enum vly_log_level level, const char *line, void *arg);
 

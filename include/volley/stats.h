@@ -42,6 +42,15 @@ struct vly_stats {
 	uint64_t holds_copied, holds_pinned, holds_refused;
 	/* neighbours and timers */
 	uint64_t mail_rx, mail_tx, mail_blocked, timers_fired;
+	/*
+	 * Flows of several cores on one port of the inet nic. place is a gauge: 0: nothing to place; 1: by the
+	 * port's RSS, checked in software; 2: by the port's RSS; 3: by the cores, in software.
+	 */
+	uint64_t place;
+	uint64_t place_home,
+		place_elsewhere;     /* frames checked: came in at their flow's core, or not */
+	uint64_t relay_tx, relay_rx; /* frames handed to other cores, and got from them */
+	uint64_t relay_dropped;      /* lost: the other core's ring was full, or it is closed */
 	/* memory: gauges, fixed after opening but for the three pools */
 	uint64_t region_bytes, region_used_bytes, region_page_bytes;
 	int64_t region_node;    /* NUMA node the region is bound to, -1: not bound */

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "nic/inet/arp_header.h"
+#include "nic/inet/handover.h"
 #include "nic/inet/stack.h"
 #include "nic/inet/wire_options.h"
 
@@ -340,7 +341,7 @@ void vly_hops_age(struct vly_inet *inet)
 
 /* --- input --- */
 
-static void request_in(struct vly_inet *inet, const struct vly_arp_header *arp)
+static void request_in(struct vly_inet *inet, const struct vly_arp_header *arp, bool copy)
 {
 	uint32_t ip = arp->sender_ip;
 	struct vly_hop *hop = vly_route_near(&inet->route, ip) ? find(inet, ip) : NULL;
@@ -357,8 +358,8 @@ static void request_in(struct vly_inet *inet, const struct vly_arp_header *arp)
 		hop->state = VLY_HOP_STALE;
 		ask(inet, hop);
 	}
-	/* One queue of a port answers for all. */
-	if (inet->wire->queue && !(inet->wire->caps & VLY_WIRE_HOST_PER_CORE))
+	/* Of several cores on one port that one answers at whose queue it came in. */
+	if (copy)
 		return;
 	if (!vly_hop_rate_ok(&inet->hops.replies, inet->now_ns, VLY_ARP_REPLIES_PER_S)) {
 		inet->drops[VLY_DROP_ARP_RATE]++;
@@ -382,7 +383,8 @@ static void reply_in(struct vly_inet *inet, const struct vly_frame *frame,
 
 	/* To us alone, from whom we asked, once. */
 	if (!asked || !vly_mac_equal(frame->data, inet->wire->mac)) {
-		inet->drops[VLY_DROP_ARP_UNSOLICITED]++;
+		/* what comes in here may be the answer to another core */
+		inet->drops[VLY_DROP_ARP_UNSOLICITED] += !inet->relay;
 		return;
 	}
 	learn(inet, hop, arp->sender_mac);
@@ -401,8 +403,9 @@ void vly_arp_input(struct vly_inet *inet, const struct vly_frame *frame)
 		inet->drops[drop]++;
 		return;
 	}
+	vly_hand_arp(inet);
 	if (arp->operation == htons(VLY_ARP_REQUEST))
-		request_in(inet, arp);
+		request_in(inet, arp, frame->flags & VLY_FRAME_COPY);
 	else
 		reply_in(inet, frame, arp);
 }

@@ -69,7 +69,7 @@ struct vly_hops {
 	struct vly_hop_pending *pending; /* frames without a destination yet */
 	uint32_t pending_free;           /* head of their free list, 1 + index */
 	uint32_t begun; /* vly_ip_begin(): the pending frame it builds in, 1 + index; 0: the wire's */
-	struct vly_hop_rate replies;
+	struct vly_hop_rate replies, copies;
 };
 
 static_assert(VLY_HOPS_MAX < VLY_NO_HOP, "indices are short");

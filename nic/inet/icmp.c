@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "nic/inet/checksum.h"
+#include "nic/inet/handover.h"
 #include "nic/inet/ip.h"
 #include "nic/inet/stack.h"
 #include "nic/inet/tcp.h"
@@ -68,6 +69,12 @@ static void error_in(struct vly_inet *inet, const struct vly_icmp_view *icmp)
 		inet->stats.icmp_unreachable++;
 	if (icmp->quoted_protocol != VLY_IP_TCP)
 		return; /* datagrams may be lost */
+	struct vly_mini *mini;
+
+	if (inet->relay && !vly_tcp_find(inet, &key, &mini) && !mini) {
+		(void)vly_hand_quoted(inet, &key);
+		return;
+	}
 	if (needs_less)
 		vly_tcp_frag_needed(inet, &key, icmp->quoted_seq, icmp->mtu);
 	else

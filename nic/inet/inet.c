@@ -8,12 +8,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "nic/inet/handover.h"
 #include "nic/inet/ip.h"
 #include "nic/inet/sleep.h"
 #include "nic/inet/tcp.h"
 #include "nic/inet/udp.h"
 
-static const char *const own_keys[] = {"ip", "ips", "gw", NULL};
+static const char *const own_keys[] = {"ip", "ips", "gw", "probe", NULL};
 
 /* --- opening --- */
 
@@ -77,7 +78,8 @@ static size_t inet_region_bytes(const struct vly_config *config, const struct vl
 		return 0; /* check() has refused it */
 	return padded(sizeof(struct vly_inet)) + vly_tcp_core_bytes(config, spec) +
 	       vly_hops_bytes(config) + vly_udp_bytes(config, (uint32_t)mtu) +
-	       stack[0]->region_bytes(config, spec, stack);
+	       (config->cores > 1 ? vly_relay_bytes(config, spec, stack)
+				  : stack[0]->region_bytes(config, spec, stack));
 }
 
 /* The seed of everything random: given, then each core has its own; or the system's. */
@@ -105,11 +107,6 @@ static int open_wire(struct vly_inet *inet, const struct vly_nic_spec *spec, uin
 
 	if (queues < 0)
 		return queues;
-	if (env->conns.core >= (uint32_t)queues) {
-		vly_log(VLY_LOG_ERROR, "inet: %u cores, but wire %s has %d queues",
-			env->config->cores, stack[0]->name, queues);
-		return -EINVAL;
-	}
 	struct vly_wire_setup setup = {
 		.region = env->region,
 		.config = env->config,
@@ -121,7 +118,16 @@ static int open_wire(struct vly_inet *inet, const struct vly_nic_spec *spec, uin
 		.seed = seed,
 	};
 
-	return stack[0]->open(&setup, &inet->wire);
+	struct vly_relay_opts opts = {
+		.setup = &setup,
+		.stats = env->stats,
+		.wake_fd = env->wake_fd,
+		.cores = env->config->cores,
+	};
+
+	if (opts.cores == 1)
+		return stack[0]->open(&setup, &inet->wire);
+	return vly_relay_open(&opts, &inet->relay, &inet->wire);
 }
 
 static int open_parts(struct vly_inet *inet, const struct vly_nic_spec *spec)
@@ -163,6 +169,7 @@ static int inet_open(struct vly_env *env, const struct vly_nic_spec *spec, struc
 		inet->wire->ops->close(inet->wire);
 		return error;
 	}
+	vly_hand_probe(inet, inet->route.probe);
 	*nic = &inet->nic;
 	return 0;
 }

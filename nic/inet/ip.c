@@ -54,6 +54,7 @@ void vly_ip_input(struct vly_inet *inet, const struct vly_frame *frame)
 	struct vly_ipv4_view ip;
 	enum vly_inet_drop drop = check_eth(inet, frame);
 
+	inet->in = frame;
 	if (!drop && ((const struct vly_eth *)frame->data)->type == htons(VLY_ETH_ARP)) {
 		vly_arp_input(inet, frame);
 		return;

@@ -40,33 +40,33 @@ static uint64_t seats_at(void)
 	return VLY_ALIGN_UP(sizeof(struct vly_loop_head), (size_t)4096);
 }
 
-static uint64_t rings_at(const struct vly_loop_head *head)
-{
-	return seats_at() +
-	       (head->queues[0] + (uint64_t)head->queues[1]) * sizeof(struct vly_loop_seat);
-}
-
-static uint64_t rings_count(const struct vly_loop_head *head)
+/* Of queues, each direction for itself: so many rings and seats there are. */
+static uint64_t pairs_count(const struct vly_loop_head *head)
 {
 	return 2ull * head->queues[0] * head->queues[1];
+}
+
+static uint64_t rings_at(const struct vly_loop_head *head)
+{
+	return seats_at() + pairs_count(head) * sizeof(struct vly_loop_seat);
 }
 
 /* Slots begin on a page of their own. */
 static uint64_t slots_at(const struct vly_loop_head *head)
 {
-	uint64_t end = rings_at(head) + rings_count(head) * sizeof(struct vly_loop_ring);
+	uint64_t end = rings_at(head) + pairs_count(head) * sizeof(struct vly_loop_ring);
 
 	return VLY_ALIGN_UP(end, (uint64_t)4096);
 }
 
 static uint64_t bytes_for(const struct vly_loop_head *head)
 {
-	uint64_t bytes = slots_at(head) + rings_count(head) * head->slots * head->stride;
+	uint64_t bytes = slots_at(head) + pairs_count(head) * head->slots * head->stride;
 
 	return VLY_ALIGN_UP(bytes, HUGE_BYTES);
 }
 
-static uint64_t ring_index(const struct vly_loop_head *head, unsigned side, unsigned from,
+static uint64_t pair_index(const struct vly_loop_head *head, unsigned side, unsigned from,
 			   unsigned to)
 {
 	uint64_t first = side ? (uint64_t)head->queues[0] * head->queues[1] : 0;
@@ -74,24 +74,24 @@ static uint64_t ring_index(const struct vly_loop_head *head, unsigned side, unsi
 	return first + (uint64_t)from * head->queues[!side] + to;
 }
 
-struct vly_loop_seat *vly_loop_seat(const struct vly_loop_map *map, unsigned side, unsigned queue)
+struct vly_loop_seat *vly_loop_seat(const struct vly_loop_map *map, unsigned side, unsigned from,
+				    unsigned to)
 {
-	uint64_t index = (side ? map->head.queues[0] : 0u) + queue;
-
-	return (struct vly_loop_seat *)(void *)(map->base + seats_at()) + index;
+	return (struct vly_loop_seat *)(void *)(map->base + seats_at()) +
+	       pair_index(&map->head, side, from, to);
 }
 
 struct vly_loop_ring *vly_loop_ring(const struct vly_loop_map *map, unsigned side, unsigned from,
 				    unsigned to)
 {
 	return (struct vly_loop_ring *)(void *)(map->base + rings_at(&map->head)) +
-	       ring_index(&map->head, side, from, to);
+	       pair_index(&map->head, side, from, to);
 }
 
 uint8_t *vly_loop_slots(const struct vly_loop_map *map, unsigned side, unsigned from, unsigned to)
 {
 	return map->base + slots_at(&map->head) +
-	       ring_index(&map->head, side, from, to) * map->head.slots * map->head.stride;
+	       pair_index(&map->head, side, from, to) * map->head.slots * map->head.stride;
 }
 
 /* 0: it is one of ours, and nothing in it leads outside. */
@@ -105,7 +105,8 @@ static int check_head(const struct vly_loop_head *head, uint64_t bytes)
 	    head->stride != stride_for(head->mtu))
 		return -EINVAL;
 	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
-		if (!head->queues[side] || head->queues[side] > VLY_LOOP_QUEUES_MAX)
+		if (!head->queues[side] || head->queues[side] > VLY_LOOP_QUEUES_MAX ||
+		    head->rss[side] > VLY_LOOP_RSS_SPRAY)
 			return -EINVAL;
 	}
 	return bytes_for(head) == bytes ? 0 : -EINVAL;
@@ -137,16 +138,21 @@ static uint8_t *map_aligned(int fd, uint64_t bytes)
 	return base;
 }
 
-int vly_loop_map_open(struct vly_loop_map *map, int fd)
+int vly_loop_map_head(struct vly_loop_head *head, int fd)
 {
-	struct vly_loop_head head;
 	struct stat stat;
 
 	if (fstat(fd, &stat) != 0)
 		return -errno;
-	if (pread(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
+	if (pread(fd, head, sizeof(*head), 0) != (ssize_t)sizeof(*head))
 		return -EINVAL;
-	int error = check_head(&head, (uint64_t)stat.st_size);
+	return check_head(head, (uint64_t)stat.st_size);
+}
+
+int vly_loop_map_open(struct vly_loop_map *map, int fd)
+{
+	struct vly_loop_head head;
+	int error = vly_loop_map_head(&head, fd);
 
 	if (error)
 		return error;
@@ -204,15 +210,31 @@ static int open_fds(struct vly_loop_head *head)
 	return 0;
 }
 
-int vly_loop_make(const struct vly_loop_opts *opts)
+/* All rings together have room for as many frames as eight of one queue have, each for a burst. */
+static uint32_t slots_default(const struct vly_loop_head *head)
 {
+	uint32_t slots = SLOTS_DEFAULT;
+
+	for (uint64_t pairs = pairs_count(head); pairs > 8 && slots > 64; pairs /= 2)
+		slots /= 2;
+	return slots;
+}
+
+int vly_loop_make(const struct vly_loop_opts *given)
+{
+	const struct vly_loop_opts opts = given ? *given : (struct vly_loop_opts){0};
 	struct vly_loop_head head = {
 		.magic = VLY_LOOP_MAGIC,
-		.slots = opts && opts->slots ? opts->slots : SLOTS_DEFAULT,
-		.mtu = opts && opts->mtu ? opts->mtu : 1500,
-		.queues = {1, 1},
+		.mtu = opts.mtu ? opts.mtu : 1500,
+		.rss = {opts.rss[0], opts.rss[1]},
 	};
 
+	for (unsigned side = 0; side < VLY_LOOP_SIDES; side++) {
+		if (opts.queues[side] > VLY_LOOP_QUEUES_MAX)
+			return -EINVAL;
+		head.queues[side] = opts.queues[side] ? opts.queues[side] : 1;
+	}
+	head.slots = opts.slots ? opts.slots : slots_default(&head);
 	if (head.mtu > VLY_WIRE_MTU_MAX || head.slots > SLOTS_MAX)
 		return -EINVAL;
 	head.stride = stride_for(head.mtu);

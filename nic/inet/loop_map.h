@@ -13,7 +13,6 @@
 
 #define VLY_LOOP_MAGIC 0x706f6f6c796c6c76u
 #define VLY_LOOP_SIDES 2u
-/* The layout has room for several; vly_loop_make() makes one. */
 #define VLY_LOOP_QUEUES_MAX 16
 
 /* The first two bytes of a slot; the frame follows, so that its IP header is aligned to 16. */
@@ -27,6 +26,8 @@ struct vly_loop_head {
 	uint64_t bytes; /* of the whole mapping */
 	uint32_t slots, stride, mtu;
 	uint16_t queues[VLY_LOOP_SIDES];
+	uint8_t rss[VLY_LOOP_SIDES]; /* enum vly_loop_rss: how what a side receives is spread */
+	uint8_t spare[2];
 	/* eventfd of each queue: numbers as its maker had them, and as its children inherit them */
 	int32_t fds[VLY_LOOP_SIDES][VLY_LOOP_QUEUES_MAX];
 };
@@ -37,7 +38,7 @@ enum vly_loop_state {
 	VLY_LOOP_CLOSED = 2,
 };
 
-/* What a queue's owner tells the other side. */
+/* What a queue's owner tells one of the other side: there is one for each pair, as of rings. */
 struct vly_loop_seat {
 	/* set by the owner, taken back by whoever wakes it; nobody else writes the line */
 	alignas(VLY_WRITER_GAP) _Atomic uint32_t sleeping;
@@ -67,11 +68,16 @@ struct vly_loop_map {
 	uint64_t bytes;
 };
 
+/* The checked head of the loop behind a descriptor. 0; -EINVAL if it is no loop; -errno. */
+int vly_loop_map_head(struct vly_loop_head *head, int fd);
+
 /* Maps the loop behind a descriptor. 0; -EINVAL if it is no loop; -errno. */
 int vly_loop_map_open(struct vly_loop_map *map, int fd);
 void vly_loop_map_close(struct vly_loop_map *map);
 
-struct vly_loop_seat *vly_loop_seat(const struct vly_loop_map *map, unsigned side, unsigned queue);
+/* Of a queue of `side`, towards a queue of the other. */
+struct vly_loop_seat *vly_loop_seat(const struct vly_loop_map *map, unsigned side, unsigned from,
+				    unsigned to);
 
 /* The ring that carries frames from a queue of `side` to one of the other. */
 struct vly_loop_ring *vly_loop_ring(const struct vly_loop_map *map, unsigned side, unsigned from,

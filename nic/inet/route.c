@@ -60,6 +60,7 @@ int vly_route_parse(struct vly_route *route, const struct vly_nic_spec *spec,
 {
 	const char *ip = vly_spec_get(spec, "ip");
 	const char *gw = vly_spec_get(spec, "gw");
+	const char *probe = vly_spec_get(spec, "probe");
 	uint64_t ips;
 
 	*route = (struct vly_route){0};
@@ -85,10 +86,16 @@ int vly_route_parse(struct vly_route *route, const struct vly_nic_spec *spec,
 	route->ips = (uint32_t)ips;
 	if (each)
 		route->ip = htonl(ntohl(route->ip) + wire->queue * route->ips);
+	struct in_addr in = {0};
+
+	if (probe && (inet_pton(AF_INET, probe, &in) != 1 || vly_ipv4_is_martian(in.s_addr) ||
+		      vly_route_own(route, in.s_addr))) {
+		snprintf(why, why_bytes, "probe=%s: the address of a peer is expected", probe);
+		return -EINVAL;
+	}
+	route->probe = in.s_addr;
 	if (!gw)
 		return 0;
-	struct in_addr in;
-
 	if (inet_pton(AF_INET, gw, &in) != 1 || !vly_route_near(route, in.s_addr) ||
 	    vly_route_own(route, in.s_addr)) {
 		snprintf(why, why_bytes, "gw=%s: a neighbour in the network of ip= is expected",
@@ -96,6 +103,8 @@ int vly_route_parse(struct vly_route *route, const struct vly_nic_spec *spec,
 		return -EINVAL;
 	}
 	route->gateway = in.s_addr;
+	if (!probe)
+		route->probe = in.s_addr;
 	return 0;
 }
 

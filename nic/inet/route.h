@@ -16,6 +16,7 @@ struct vly_route {
 	uint32_t ips;     /* how many, consecutive */
 	uint32_t mask;    /* of the network */
 	uint32_t gateway; /* 0: none */
+	uint32_t probe;   /* who is asked whether frames come in where they should; 0: nobody */
 };
 
 static inline bool vly_route_own(const struct vly_route *route, uint32_t addr)
@@ -35,7 +36,7 @@ static inline bool vly_route_near(const struct vly_route *route, uint32_t addr)
 /* The neighbour by way of whom `dst` is reached: itself, or the gateway; 0: there is no way. */
 uint32_t vly_route_next(const struct vly_route *route, uint32_t dst);
 
-/* From ip=, ips=, gw=; `wire` says whether each core has its own. 0 or -EINVAL with `why`. */
+/* From ip=, ips=, gw=, probe=; `wire` says whether each core has its own. 0 or -EINVAL with `why`. */
 int vly_route_parse(struct vly_route *route, const struct vly_nic_spec *spec,
 		    const struct vly_wire *wire, char *why, size_t why_bytes);
 

@@ -33,11 +33,14 @@ struct vly_inet_stats {
 	uint64_t tx_full; /* the wire lent nothing: back-pressure */
 };
 
-struct vly_tcp_pools;
+struct vly_relay;
 
 struct vly_inet {
 	struct vly_nic nic; /* env, with the batch, pools, wheel, config */
 	struct vly_wire *wire;
+	struct vly_relay *relay; /* NULL: no other core on this port */
+	/* the frame that vly_ip_input() is at */
+	const struct vly_frame *in;
 	/*
 	 * This poll's time, once in nanoseconds and once in units of 1.024 us (it wraps after 73
 	 * minutes; compare by vly_tick_before()).
@@ -60,11 +63,11 @@ struct vly_inet {
 	struct vly_tcp_core *tcp; /* tcp.h: all that only TCP knows */
 	struct vly_udp_core *udp; /* udp.h */
 	struct vly_hop_rate icmp_rate;
-	struct vly_alarm alarm;   /* vly_inet_watch() */
-	int poll_fd;              /* epoll over the wire, the wake-up, watched descriptors */
-	uint32_t watched;         /* how many of those */
-	bool embedded;            /* vly_core_fd() was called */
-	bool armed;               /* embedded: the wire is */
+	struct vly_alarm alarm; /* vly_inet_watch() */
+	int poll_fd;            /* epoll over the wire, the wake-up, watched descriptors */
+	uint32_t watched;       /* how many of those */
+	bool embedded;          /* vly_core_fd() was called */
+	bool armed;             /* embedded: the wire is */
 	/* vly_ip_begin .. vly_ip_end */
 	struct vly_hop *begun_hop;
 	uint8_t *begun;

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nic/inet/handover.h"
 #include "nic/inet/isn.h"
+
+/* A connect whose ports are used up looks at so many of our addresses. */
+#define ADDRESSES_TRIED 8u
 
 /* --- finding --- */
 
@@ -80,6 +84,18 @@ static bool key_taken(struct vly_inet *inet, const struct vly_flow_key *key)
 	return vly_tcp_find(inet, key, &mini) || mini;
 }
 
+/*
+ * Whether a new flow, or a listener (raddr 0), may have this port as far as other cores go: a flow's
+ * frames come to this core, and no other listens there.
+ */
+static bool port_serves(const struct vly_inet *inet, const struct vly_flow_key *key)
+{
+	if (!inet->relay)
+		return true;
+	return key->raddr ? vly_hand_home(inet, key)
+			  : !vly_relay_elsewhere(inet->relay, VLY_RELAY_LISTENS, key->lport);
+}
+
 /* A port that makes `key` new, from the range of ephemeral ones; false: all are taken. */
 static bool find_port(struct vly_inet *inet, struct vly_flow_key *key)
 {
@@ -89,7 +105,20 @@ static bool find_port(struct vly_inet *inet, struct vly_flow_key *key)
 		uint32_t port = VLY_TCP_PORT_FIRST + inet->tcp->port_next++ % ports;
 
 		key->lport = htons((uint16_t)port);
-		if (!key_taken(inet, key))
+		if (port_serves(inet, key) && !key_taken(inet, key))
+			return true;
+	}
+	return false;
+}
+
+/* The same from each of our addresses in turn, a few of them at most. */
+static bool find_port_of_any(struct vly_inet *inet, struct vly_flow_key *key)
+{
+	uint32_t first = (uint32_t)(vly_inet_random(inet) >> 32) % inet->route.ips;
+
+	for (uint32_t i = 0; i < VLY_MIN(inet->route.ips, ADDRESSES_TRIED); i++) {
+		key->laddr = htonl(ntohl(inet->route.ip) + (first + i) % inet->route.ips);
+		if (find_port(inet, key))
 			return true;
 	}
 	return false;
@@ -109,6 +138,7 @@ int vly_tcp_listen(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly_
 		return -EADDRINUSE;
 	if (!vly_flow_insert(&inet->flows, vly_flow_hash_tcp(inet, &key), 1 + tcp->head.slot))
 		return -ENOBUFS;
+	vly_hand_flow(inet, &key, 1);
 	tcp->laddr = key.laddr;
 	tcp->lport = key.lport;
 	tcp->hop = VLY_NO_HOP;
@@ -126,6 +156,7 @@ static void flow_remove(struct vly_inet *inet, struct vly_tcp *tcp)
 		return;
 	tcp->bits &= (uint16_t)~VLY_TCP_B_FLOW;
 	vly_flow_remove(&inet->flows, vly_flow_hash_tcp(inet, &key), 1 + tcp->head.slot);
+	vly_hand_flow(inet, &key, -1);
 }
 
 void vly_tcp_unlisten(struct vly_inet *inet, struct vly_tcp *tcp)
@@ -150,14 +181,16 @@ static int connect_key(struct vly_inet *inet, const struct vly_addr *to,
 
 	if (error)
 		return error;
+	if (!from || !from->port) {
+		bool found = key->laddr ? find_port(inet, key) : find_port_of_any(inet, key);
+
+		return found ? 0 : -EADDRNOTAVAIL;
+	}
 	if (!key->laddr)
 		key->laddr = htonl(ntohl(inet->route.ip) +
 				   (uint32_t)(vly_inet_random(inet) >> 32) % inet->route.ips);
-	if (from && from->port) {
-		key->lport = htons(from->port);
-		return key_taken(inet, key) ? -EADDRINUSE : 0;
-	}
-	return find_port(inet, key) ? 0 : -EADDRNOTAVAIL;
+	key->lport = htons(from->port);
+	return key_taken(inet, key) ? -EADDRINUSE : 0;
 }
 
 int vly_tcp_connect(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly_addr *to,
@@ -183,6 +216,7 @@ int vly_tcp_connect(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly
 		vly_hop_put(inet, tcp->hop);
 		return -ENOBUFS;
 	}
+	vly_hand_flow(inet, &key, 1);
 	tcp->raddr = key.raddr;
 	tcp->laddr = key.laddr;
 	tcp->rport = key.rport;
@@ -229,6 +263,7 @@ static void linger(struct vly_inet *inet, const struct vly_tcp *tcp)
 		vly_mini_put(minis, mini);
 		return;
 	}
+	vly_hand_flow(inet, &mini->key, 1);
 	vly_mini_list(minis, mini, VLY_MINI_TIME_WAIT);
 	vly_tcp_minis_watch(inet, mini->due);
 	inet->stats.tcp_time_wait++;

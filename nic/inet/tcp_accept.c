@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "nic/inet/handover.h"
 #include "nic/inet/isn.h"
 
 static uint32_t name_of(const struct vly_minis *minis, const struct vly_mini *mini)
@@ -31,6 +32,7 @@ void vly_tcp_mini_end(struct vly_inet *inet, struct vly_mini *mini)
 		return;
 	count_out(inet, mini);
 	vly_flow_remove(&inet->flows, mini->hash, name_of(minis, mini));
+	vly_hand_flow(inet, &mini->key, -1);
 	if (mini->hop != VLY_NO_HOP)
 		vly_hop_put(inet, mini->hop);
 	vly_mini_put(minis, mini);
@@ -253,10 +255,12 @@ static struct vly_tcp *promote(struct vly_inet *inet, struct vly_mini *mini,
 static void replace(struct vly_inet *inet, struct vly_mini *mini, struct vly_tcp *tcp)
 {
 	struct vly_env *env = inet->nic.env;
+	struct vly_flow_key key = mini->key;
 	uint32_t hash = mini->hash;
 
 	vly_tcp_mini_end(inet, mini);
 	vly_flow_insert(&inet->flows, hash, 1 + tcp->head.slot); /* one has just left it */
+	vly_hand_flow(inet, &key, 1);
 	tcp->bits |= VLY_TCP_B_FLOW;
 	vly_count(&env->stats->accepted, 1);
 	vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_OPEN)->flags = VLY_ACCEPTED;
@@ -333,6 +337,7 @@ bool vly_tcp_cookie_in(struct vly_inet *inet, struct vly_tcp *listener,
 	}
 	inet->stats.tcp_cookie_ok++;
 	vly_flow_insert(&inet->flows, mini.hash, 1 + tcp->head.slot);
+	vly_hand_flow(inet, &mini.key, 1);
 	tcp->bits |= VLY_TCP_B_FLOW;
 	vly_count(&env->stats->accepted, 1);
 	vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_OPEN)->flags = VLY_ACCEPTED;
@@ -368,6 +373,7 @@ void vly_tcp_syn_in(struct vly_inet *inet, struct vly_tcp *listener,
 		vly_mini_put(minis, mini);
 		return;
 	}
+	vly_hand_flow(inet, &mini->key, 1);
 	listener->lst_half++;
 	mini->iss = vly_isn(&inet->secret, &mini->key, inet->now_ns);
 	mini->sent = inet->now ? inet->now : 1;

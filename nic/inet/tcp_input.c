@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "nic/inet/handover.h"
+
 /* --- options of the handshake --- */
 
 /* What the peer's SYN offers, held against what we offer. */
@@ -280,27 +282,29 @@ void vly_tcp_segment_in(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_t
 
 /* --- whom it is for --- */
 
-static void no_flow(struct vly_inet *inet, struct vly_tcp_segment *segment)
+static void no_flow(struct vly_inet *inet, const struct vly_flow_key *key,
+		    struct vly_tcp_segment *segment)
 {
 	const struct vly_tcp_view *view = &segment->view;
 	struct vly_tcp *listener =
 		vly_tcp_find_listener(inet, segment->ip->dst, htons(view->dst_port));
 
-	if (!listener) {
-		inet->stats.tcp_no_flow++;
-		vly_tcp_reset(inet, segment);
+	bool syn = (view->flags & (VLY_TCP_SYN | VLY_TCP_ACK | VLY_TCP_RST)) == VLY_TCP_SYN;
+	bool ack = (view->flags & (VLY_TCP_ACK | VLY_TCP_RST)) == VLY_TCP_ACK;
+
+	if (listener && ack && vly_tcp_cookie_in(inet, listener, segment))
 		return;
-	}
-	/* 3.10.7.2 */
-	if (view->flags & VLY_TCP_RST)
+	/* With several cores: it may be another's. */
+	if (vly_hand_tcp(inet, key, syn, listener))
 		return;
-	if (view->flags & VLY_TCP_ACK) {
-		if (!vly_tcp_cookie_in(inet, listener, segment))
-			vly_tcp_reset(inet, segment);
-		return;
-	}
-	if (view->flags & VLY_TCP_SYN)
+	if (listener && syn) {
 		vly_tcp_syn_in(inet, listener, segment);
+		return;
+	}
+	/* 3.10.7.1 and 3.10.7.2 */
+	inet->stats.tcp_no_flow += !listener;
+	if (!listener || ack)
+		vly_tcp_reset(inet, segment);
 }
 
 void vly_tcp_packet(struct vly_inet *inet, const struct vly_ipv4_view *ip, uint16_t frame_flags)
@@ -330,7 +334,7 @@ void vly_tcp_packet(struct vly_inet *inet, const struct vly_ipv4_view *ip, uint1
 	else if (mini)
 		vly_tcp_mini_in(inet, mini, &segment);
 	else
-		no_flow(inet, &segment);
+		no_flow(inet, &key, &segment);
 }
 
 /* --- what ICMP tells --- */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "nic/inet/handover.h"
 #include "nic/inet/icmp.h"
 #include "nic/inet/ip.h"
 #include "nic/inet/stack.h"
@@ -114,7 +115,8 @@ static uint16_t port_choose(struct vly_inet *inet, uint32_t laddr)
 	for (uint32_t i = 0; i < count; i++) {
 		uint16_t port = htons((uint16_t)(PORT_FIRST + (first + i) % count));
 
-		if (!port_taken(inet, laddr, port))
+		if (!port_taken(inet, laddr, port) &&
+		    !(inet->relay && vly_relay_elsewhere(inet->relay, VLY_RELAY_SOCKETS, port)))
 			return port;
 	}
 	return 0;
@@ -136,6 +138,8 @@ int vly_udp_open_at(struct vly_inet *inet, struct vly_udp *udp, const struct vly
 		return -EADDRINUSE;
 	if (!vly_flow_insert(&inet->flows, hash_of(inet, laddr, lport), udp->head.slot + 1))
 		return -ENOBUFS;
+	if (inet->relay)
+		vly_relay_have(inet->relay, VLY_RELAY_SOCKETS, lport, 1);
 	udp->laddr = laddr;
 	udp->lport = lport;
 	udp->hop = VLY_NO_HOP;
@@ -196,9 +200,12 @@ void vly_udp_let_go(struct vly_inet *inet, struct vly_udp *udp, int status)
 	if (udp->bits & VLY_UDP_B_READY)
 		unlist(inet, &core->ready_head, &core->ready_tail, udp->head.slot,
 		       offsetof(struct vly_udp, ready_next));
-	if (udp->bits & VLY_UDP_B_FLOW)
+	if (udp->bits & VLY_UDP_B_FLOW) {
 		vly_flow_remove(&inet->flows, hash_of(inet, udp->laddr, udp->lport),
 				udp->head.slot + 1);
+		if (inet->relay)
+			vly_relay_have(inet->relay, VLY_RELAY_SOCKETS, udp->lport, -1);
+	}
 	udp->bits = 0;
 	vly_env_dead(inet->nic.env, &udp->head, status);
 }
@@ -422,6 +429,8 @@ void vly_udp_input(struct vly_inet *inet, const struct vly_ipv4_view *ip, uint16
 
 	if (!udp)
 		udp = find(inet, 0, htons(view.dst_port));
+	if (!udp && vly_hand_udp(inet, htons(view.dst_port)))
+		return;
 	if (!udp || udp->head.state != VLY_OPENED) {
 		inet->drops[VLY_DROP_UDP_PORT]++;
 		if (!udp)

@@ -122,8 +122,9 @@ struct vly_wire_ops {
 	size_t (*region_bytes)(const struct vly_config *config, const struct vly_nic_spec *spec,
 			       const struct vly_wire_ops *const *stack);
 	/*
-	 * How many queues it will have for so many cores: 1..cores, or -errno, logged. The same answer for each
-	 * core. NULL: one for each core. A wrapper has those of the wire proper, and is not asked.
+	 * How many queues it will have for so many cores: 1..cores, or -errno, logged. The same answer
+	 * for each core, on whose threads it is asked, maybe at once. NULL: one for each core. A wrapper has those
+	 * of the wire proper, and is not asked.
 	 */
 	int (*queues)(const struct vly_nic_spec *spec, unsigned cores);
 	/* 0 or -errno, logged. A wrapper opens what is below by vly_wire_open_below(). */

@@ -1,19 +1,17 @@
-/* wire_loop.c - a wire in shared memory between two engines, of one process or of two */
+/* wire_loop.c - a wire in shared memory between two engines: one queue of each */
 #include "nic/inet/wire_loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/hash.h"
-#include "base/log.h"
 #include "nic/inet/eth.h"
 #include "nic/inet/loop_map.h"
+#include "nic/inet/loop_part.h"
 #include "nic/inet/wire_options.h"
 
 /* A busy core with nothing to do looks so often whether the other side still lives. */
@@ -44,6 +42,7 @@ struct wire {
 	bool lost;      /* those are the spare frame: the link is down */
 	bool broken;    /* the other side wrote what cannot be; until it opens again */
 	bool offload;
+	bool part; /* of a wire of several queues: mapping, bell and fd are that one's */
 	struct vly_loop_seat *seat;
 	struct peer peer;
 	uint64_t look_ns;
@@ -371,74 +370,15 @@ static bool loop_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
 
 /* --- opening and closing --- */
 
-static const char *const keys[] = {"fd", "side", "csum", "mtu", NULL};
-
-static int parse(const struct vly_nic_spec *spec, struct vly_wire_options *options, int *fd,
-		 unsigned *side, char *why, size_t why_bytes)
-{
-	uint64_t number;
-	int error = vly_wire_options_parse(options, spec, why, why_bytes);
-
-	if (!error && (!vly_spec_get(spec, "fd") || !vly_spec_get(spec, "side"))) {
-		snprintf(why, why_bytes, "wire loop needs fd= (of vly_loop_make) and side=0 or 1");
-		error = -EINVAL;
-	}
-	if (!error)
-		error = vly_spec_number(spec, "fd", INT32_MAX, 0, &number, why, why_bytes);
-	if (error)
-		return error;
-	*fd = (int)number;
-	error = vly_spec_number(spec, "side", 1, 0, &number, why, why_bytes);
-	*side = error ? 0 : (unsigned)number;
-	return error;
-}
-
-static int loop_check(const struct vly_nic_spec *spec, const struct vly_wire_ops *const *stack,
-		      char *why, size_t why_bytes)
-{
-	struct vly_wire_options options;
-	struct vly_loop_map map;
-	unsigned side;
-	int fd, error = parse(spec, &options, &fd, &side, why, why_bytes);
-
-	(void)stack;
-	if (error)
-		return error;
-	error = vly_loop_map_open(&map, fd);
-	if (error) {
-		snprintf(why, why_bytes, "fd=%d is no loop: %s", fd, strerror(-error));
-		return error;
-	}
-	if (vly_spec_get(spec, "mtu") && options.mtu > map.head.mtu) {
-		snprintf(why, why_bytes, "mtu=%u: this loop was made for %u", options.mtu,
-			 map.head.mtu);
-		error = -EINVAL;
-	}
-	vly_loop_map_close(&map);
-	return error;
-}
-
-static size_t loop_region_bytes(const struct vly_config *config, const struct vly_nic_spec *spec,
-				const struct vly_wire_ops *const *stack)
-{
-	(void)config;
-	(void)spec;
-	(void)stack;
-	return vly_wire_take_bytes(sizeof(struct wire)) +
-	       vly_wire_take_bytes(VLY_LOOP_FRAME_AT + VLY_ETH_BYTES + VLY_WIRE_MTU_MAX);
-}
-
 /* As the last that has it open left it; what was on its way to us meanwhile is lost. */
-static void take_seat(struct wire *w, unsigned side, unsigned queue)
+static void take_seat(struct wire *w, unsigned side, unsigned queue, unsigned to)
 {
-	w->rx.ring = vly_loop_ring(&w->map, !side, 0, queue);
-	w->rx.slots = vly_loop_slots(&w->map, !side, 0, queue);
-	w->tx.ring = vly_loop_ring(&w->map, side, queue, 0);
-	w->tx.slots = vly_loop_slots(&w->map, side, queue, 0);
-	w->seat = vly_loop_seat(&w->map, side, queue);
-	w->peer.seat = vly_loop_seat(&w->map, !side, 0);
-	w->peer.bell = w->map.head.fds[!side][0];
-	w->bell = w->map.head.fds[side][queue];
+	w->rx.ring = vly_loop_ring(&w->map, !side, to, queue);
+	w->rx.slots = vly_loop_slots(&w->map, !side, to, queue);
+	w->tx.ring = vly_loop_ring(&w->map, side, queue, to);
+	w->tx.slots = vly_loop_slots(&w->map, side, queue, to);
+	w->seat = vly_loop_seat(&w->map, side, queue, to);
+	w->peer.seat = vly_loop_seat(&w->map, !side, to, queue);
 	bool again = atomic_load_explicit(&w->seat->life, memory_order_acquire) > 0;
 
 	w->tx.own = atomic_load_explicit(&w->tx.ring->tail, memory_order_acquire);
@@ -462,83 +402,74 @@ static void loop_close(struct vly_wire *wire)
 	atomic_store_explicit(&w->seat->state, VLY_LOOP_CLOSED, memory_order_seq_cst);
 	wake(w);
 	unwatch(w);
+	close(w->peer.bell);
+	if (w->part)
+		return;
 	close(w->fd);
 	close(w->bell);
-	close(w->peer.bell);
 	vly_loop_map_close(&w->map);
 }
 
-/* Our own duplicates: vly_loop_close() may come while we are open. */
-static int take_fds(struct wire *w)
+size_t vly_loop_part_bytes(void)
 {
-	struct epoll_event event = {.events = EPOLLIN};
-
-	w->bell = fcntl(w->bell, F_DUPFD_CLOEXEC, 3);
-	w->peer.bell = fcntl(w->peer.bell, F_DUPFD_CLOEXEC, 3);
-	w->fd = epoll_create1(EPOLL_CLOEXEC);
-	if (w->bell < 0 || w->peer.bell < 0 || w->fd < 0)
-		return -errno;
-	return epoll_ctl(w->fd, EPOLL_CTL_ADD, w->bell, &event) ? -errno : 0;
+	return vly_wire_take_bytes(sizeof(struct wire));
 }
 
-static int loop_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
+int vly_loop_part_open(const struct vly_loop_part *part, struct vly_wire **wire)
 {
-	struct vly_wire_options options;
-	char why[160] = "";
-	unsigned side;
-	int fd, error = parse(setup->spec, &options, &fd, &side, why, sizeof(why));
-	struct wire *w = vly_wire_take(setup->region, sizeof(*w));
-	uint8_t *spare =
-		vly_wire_take(setup->region, VLY_LOOP_FRAME_AT + VLY_ETH_BYTES + VLY_WIRE_MTU_MAX);
+	struct wire *w = vly_wire_take(part->region, sizeof(*w));
 
-	if (!w || !spare)
+	if (!w)
 		return -ENOMEM;
-	*w = (struct wire){.spare = spare + VLY_LOOP_FRAME_AT, .fd = -1, .bell = -1};
-	w->peer.pidfd = w->peer.bell = -1;
-	if (!error)
-		error = vly_loop_map_open(&w->map, fd);
-	if (error) {
-		vly_log(VLY_LOG_ERROR, "wire loop: %s", why[0] ? why : strerror(-error));
-		return error;
-	}
-	if (setup->queue >= w->map.head.queues[side]) {
-		vly_log(VLY_LOG_ERROR, "wire loop: core %u of a side with %u queues", setup->queue,
-			w->map.head.queues[side]);
-		vly_loop_map_close(&w->map);
-		return -EINVAL;
-	}
-	w->mask = w->map.head.slots - 1;
-	w->stride = w->map.head.stride;
-	w->offload = options.offload;
-	w->wire = (struct vly_wire){
-		.ops = &vly_wire_loop,
-		.caps = options.offload ? VLY_WIRE_TX_CHECKSUM | VLY_WIRE_RX_CHECKSUM : 0,
-		.mtu = vly_spec_get(setup->spec, "mtu") ? VLY_MIN(options.mtu, w->map.head.mtu)
-							: w->map.head.mtu,
-		.queue = setup->queue,
-		.queues = setup->queues,
-		.mac = {2, 0x10, 0, 0, (uint8_t)side, 1},
-		.link_up = true, /* what is sent before the other side opens waits for it */
+	*w = (struct wire){
+		.wire = {.ops = &vly_loop_part_ops,
+			 .caps = part->offload ? VLY_WIRE_TX_CHECKSUM | VLY_WIRE_RX_CHECKSUM : 0,
+			 .mtu = part->mtu,
+			 .queue = (uint16_t)part->queue,
+			 .queues = part->map->head.queues[part->side],
+			 .mac = {2, 0x10, 0, 0, (uint8_t)part->side, 1},
+			 /* what is sent before the other side opens waits for it */
+			 .link_up = true},
+		.map = *part->map,
+		.mask = part->map->head.slots - 1,
+		.stride = part->map->head.stride,
+		.offload = part->offload,
+		.part = part->part,
+		.fd = part->fd,
+		.bell = part->bell,
+		.peer = {.pidfd = -1},
+		.spare = part->spare + VLY_LOOP_FRAME_AT,
 	};
-	take_seat(w, side, setup->queue);
-	error = take_fds(w);
-	if (error) {
-		vly_log(VLY_LOG_ERROR, "wire loop: %s", strerror(-error));
-		loop_close(&w->wire);
-		return error;
-	}
+	/* Our own duplicate: vly_loop_close() may come while we are open. */
+	w->peer.bell = fcntl(w->map.head.fds[!part->side][part->to], F_DUPFD_CLOEXEC, 3);
+	if (w->peer.bell < 0)
+		return -errno;
+	take_seat(w, part->side, part->queue, part->to);
 	look(w, false);
 	wake(w); /* a sleeping other side learns that we are here */
 	*wire = &w->wire;
 	return 0;
 }
 
-const struct vly_wire_ops vly_wire_loop = {
+int vly_loop_fds_open(const struct vly_loop_map *map, unsigned side, unsigned queue, int *fd,
+		      int *bell)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	int error = 0;
+
+	*bell = fcntl(map->head.fds[side][queue], F_DUPFD_CLOEXEC, 3);
+	*fd = *bell < 0 ? -1 : epoll_create1(EPOLL_CLOEXEC);
+	if (*fd < 0 || epoll_ctl(*fd, EPOLL_CTL_ADD, *bell, &event) != 0)
+		error = -errno;
+	if (error && *fd >= 0)
+		close(*fd);
+	if (error && *bell >= 0)
+		close(*bell);
+	return error;
+}
+
+const struct vly_wire_ops vly_loop_part_ops = {
 	.name = "loop",
-	.keys = keys,
-	.check = loop_check,
-	.region_bytes = loop_region_bytes,
-	.open = loop_open,
 	.close = loop_close,
 	.rx_burst = loop_rx_burst,
 	.rx_done = loop_rx_done,

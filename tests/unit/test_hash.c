@@ -138,6 +138,38 @@ Test(hash, toeplitz_agrees_with_the_published_ipv4_flows)
 	}
 }
 
+Test(hash, toeplitz_by_table_agrees_with_the_published_ipv4_flows)
+{
+	static struct vly_toeplitz_table table;
+
+	vly_toeplitz_table_make(&table, vly_toeplitz_key_default);
+	for (size_t i = 0; i < sizeof(rss_ipv4) / sizeof(rss_ipv4[0]); i++) {
+		const struct rss_vector *v = &rss_ipv4[i];
+		uint32_t src, dst;
+
+		cr_assert_eq(inet_pton(AF_INET, v->src, &src), 1);
+		cr_assert_eq(inet_pton(AF_INET, v->dst, &dst), 1);
+		cr_assert_eq(vly_toeplitz_flow(&table, src, dst, htons(v->src_port),
+					       htons(v->dst_port)),
+			     v->ports_hash);
+		cr_assert_eq(vly_toeplitz_flow(&table, src, dst, 0, 0), v->addresses_hash);
+	}
+}
+
+Test(hash, the_symmetric_key_hashes_both_directions_of_a_flow_alike)
+{
+	static struct vly_toeplitz_table table;
+
+	vly_toeplitz_table_make(&table, vly_toeplitz_key_symmetric);
+	for (uint64_t i = 1; i < 1000; i++) {
+		uint32_t a = (uint32_t)vly_hash_u64(i), b = (uint32_t)vly_hash_u64(i << 32);
+		uint16_t p = (uint16_t)vly_hash_u64(i + 7), q = (uint16_t)vly_hash_u64(i + 9);
+
+		cr_assert_eq(vly_toeplitz_flow(&table, a, b, p, q),
+			     vly_toeplitz_flow(&table, b, a, q, p));
+	}
+}
+
 Test(hash, toeplitz_agrees_with_the_published_ipv6_flows)
 {
 	for (size_t i = 0; i < sizeof(rss_ipv6) / sizeof(rss_ipv6[0]); i++) {

@@ -150,13 +150,17 @@ Test(hop, a_request_is_answered_and_teaches_who_asked)
 	inet_rig_close(rig);
 }
 
-Test(hop, one_queue_of_a_port_answers_for_all_and_each_learns)
+Test(hop, a_copy_from_another_core_teaches_and_is_not_answered)
 {
 	struct inet_rig *rig = inet_rig_open();
 
-	rig->wire.queue = 1;
-	rig->wire.queues = 2;
-	rig_arp(rig, VLY_ARP_REQUEST, rig_peer_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	vly_arp_write(rig->in, &(struct vly_arp_opts){.operation = VLY_ARP_REQUEST,
+						      .sender_mac = rig_peer_mac,
+						      .sender_ip = htonl(FRAME_SRC_IP),
+						      .target_ip = htonl(FRAME_DST_IP)});
+	vly_ip_input(&rig->inet, &(struct vly_frame){.data = rig->in,
+						     .len = VLY_ARP_FRAME_BYTES,
+						     .flags = VLY_FRAME_COPY});
 	cr_assert_eq(rig_sent(rig), 0);
 	cr_assert_eq(rig->inet.hops.used, 1);
 	inet_rig_close(rig);
