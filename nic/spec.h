@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VLY_SPEC_TEXT_MAX 512
-#define VLY_SPEC_OPTIONS_MAX 16
+#define VLY_SPEC_TEXT_MAX 1024
+#define VLY_SPEC_OPTIONS_MAX 24
 
 struct vly_nic_spec {
 	char text[VLY_SPEC_TEXT_MAX]; /* cut into the strings below */

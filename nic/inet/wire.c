@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "nic/inet/wire_device.h"
+#include "nic/inet/wire_dpdk.h"
 #include "nic/inet/wire_hub.h"
 #include "nic/inet/wire_impair.h"
 #include "nic/inet/wire_loop.h"
@@ -13,7 +14,7 @@
 
 static const struct vly_wire_ops *const built[] = {
 	&vly_wire_hub,    &vly_wire_loop, &vly_wire_impair, &vly_wire_pcap, &vly_wire_tap,
-	&vly_wire_packet, NULL,
+	&vly_wire_packet, &vly_wire_dpdk, NULL,
 };
 
 static const struct vly_wire_ops *added;

@@ -2,6 +2,7 @@
 #include "tests/contract/harness.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,11 +16,31 @@ uint64_t harness_patience_s(void)
 
 /* --- the nic under test ---------------------------------------------------------------------- */
 
+/* {pid} in it is the process that asks: what has a name in the system is a test's own. */
 const char *harness_nic(void)
 {
-	const char *nic = getenv("VOLLEY_TEST_NIC");
+	static char text[1024];
+	const char *nic = getenv("VOLLEY_TEST_NIC"), *pid = nic ? strstr(nic, "{pid}") : NULL;
+	size_t at = 0;
 
-	return nic && *nic ? nic : "epoll";
+	if (!nic || !*nic)
+		return "epoll";
+	if (!pid)
+		return nic;
+	for (; pid && at < sizeof(text); nic = pid + 5, pid = strstr(nic, "{pid}"))
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%.*s%d", (int)(pid - nic),
+				       nic, (int)getpid());
+	cr_assert(at + strlen(nic) < sizeof(text), "VOLLEY_TEST_NIC is too long");
+	memcpy(text + at, nic, strlen(nic) + 1);
+	return text;
+}
+
+void harness_need_cores(unsigned cores)
+{
+	const char *most = getenv("VOLLEY_TEST_CORES");
+
+	if (most && *most && cores > strtoul(most, NULL, 10))
+		cr_skip_test("%s: %s cores meet here, not %u", harness_nic(), most, cores);
 }
 
 bool harness_nic_is(const char *name)
@@ -73,6 +94,7 @@ void harness_hush(void)
 
 void world_config(struct vly_config *config, unsigned cores)
 {
+	harness_need_cores(cores);
 	vly_config_init(config);
 	config->nic = harness_nic();
 	config->cores = cores;
@@ -101,6 +123,7 @@ void world_config(struct vly_config *config, unsigned cores)
 
 void world_open_config(struct world *w, const struct vly_config *config)
 {
+	harness_need_cores(config->cores);
 	memset(w, 0, sizeof(*w));
 	tracks_init(&w->tracks);
 	check_eq(vly_engine_open(config, &w->engine), 0);

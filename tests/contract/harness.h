@@ -59,6 +59,9 @@ struct link {
 /* VOLLEY_TEST_NIC, default "epoll". */
 const char *harness_nic(void);
 
+/* Skips a test of more cores than VOLLEY_TEST_CORES, where the nic under test joins so many. */
+void harness_need_cores(unsigned cores);
+
 /* Whether a plain socket of this machine can talk to the nic. */
 bool harness_kernel_sockets(void);
 
