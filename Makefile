@@ -44,7 +44,7 @@ fuzz: deps
 	@$(PYTHON) -B scripts/fuzz.py $(if $(SECONDS),--seconds $(SECONDS))
 
 vm: deps
-	@scripts/deps.sh dpdk vm
+	@scripts/deps.sh vm
 	@$(PYTHON) -B tests/vm/run.py $(SUITES)
 
 lint: deps
