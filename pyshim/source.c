@@ -249,9 +249,12 @@ static int source_poll(struct link *link, struct vly_event **events, int64_t tim
 	for (;;) {
 		int n = give_cookies(s, s->events, 0, now_ns);
 
+		/* no data beside an OPEN: its user may not be known yet */
+		bool all_open = s->opened == s->spec.conns;
+
 		n = give_ends(s, s->events, n, now_ns);
 		n = give_opens(s, s->events, n, now_ns);
-		if (s->opened == s->spec.conns && s->open_count)
+		if (all_open && s->open_count)
 			n = give_data(s, s->events, n, now_ns);
 		if (n || take_wake(s) || now_ns >= until_ns)
 			return n;

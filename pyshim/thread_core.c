@@ -236,7 +236,8 @@ static void pause_core(struct thread_link *t)
 
 static struct chunk *chunk_new(struct thread_link *t, bool spare)
 {
-	size_t events_bytes = thread_chunk_events(t) * sizeof(struct vly_event);
+	size_t events_bytes =
+		(thread_chunk_events(t) + THREAD_NEWS_ROOM) * sizeof(struct vly_event);
 	struct chunk *chunk = calloc(1, sizeof(*chunk) + events_bytes);
 
 	if (chunk) {
@@ -353,10 +354,10 @@ static int chunk_fill(struct thread_link *t, struct chunk *chunk, struct vly_eve
 	return 0;
 }
 
-/* Our own news, as many as fit behind a batch. */
+/* Our own news, as many as fit behind a batch, full or not: nothing shuts them out. */
 static void chunk_add_news(struct thread_link *t, struct chunk *chunk)
 {
-	while (t->news && chunk->count < thread_chunk_events(t)) {
+	while (t->news && chunk->count < thread_chunk_events(t) + THREAD_NEWS_ROOM) {
 		struct news *news = t->news;
 
 		t->news = news->next;

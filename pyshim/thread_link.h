@@ -162,7 +162,9 @@ void *thread_core_main(void *arg);
 /* Frees what the engine's thread had. */
 void thread_core_drop(struct thread_link *t);
 
+/* Events of a batch; a chunk has room for some news behind as many. */
 uint32_t thread_chunk_events(const struct thread_link *t);
+#define THREAD_NEWS_ROOM 16u
 unsigned thread_chunks_max(const struct thread_link *t);
 
 /* What the Python thread knows about a handle's slot, NULL for a foreign handle. */

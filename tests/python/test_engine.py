@@ -435,6 +435,27 @@ class Sources(Case):
                         self.assertEqual(stats['source_offered'], 5000)
                         self.assertEqual(stats['source_reply_bytes'], 5000 * 64)
 
+    def test_the_last_openings_leave_no_message_without_a_reader(self):
+        class Answer:
+            def data_received(self, data):
+                return data
+
+        for mode in ('inline', 'thread'):
+            with self.subTest(mode=mode):
+                # 64 openings, 36 openings: the second batch has room for data
+                stats = self.run_source('conns=100,batch=64,count=5000', 'completion', Answer, mode)
+                self.assertEqual(stats['source_offered'], 5000)
+
+    def test_batches_that_are_always_full_shut_out_no_news(self):
+        """A writer with its budget on the way goes on when it hears that the engine has taken it."""
+        class Answer:
+            def data_received(self, data):
+                return data
+
+        with volley.Engine(nic='source:conns=4,batch=16', mode='thread', max_batch=16, tx_budget=1024) as engine:
+            engine.listen('0.0.0.0:1', Answer, style='completion')
+            poll_until(engine, lambda: engine.stats()['source_replies'] > 20000, 'answers')
+
     def test_a_rate_is_kept_and_stamps_are_the_intended_times(self):
         stamps = []
         with volley.Engine(nic='source:conns=10,rate=1000,count=50') as engine:
