@@ -25,7 +25,7 @@ class Testpmd:
 
     def __init__(self, ports, queues):
         # A core on each node, as the cards are.
-        words = ['dpdk-testpmd', '--lcores', '0@0,1@1,2@2', '--in-memory', '--no-telemetry',
+        words = ['stdbuf', '-oL', 'dpdk-testpmd', '--lcores', '0@0,1@1,2@2', '--in-memory', '--no-telemetry',
                  '--file-prefix', 'vm', *(word for port in ports for word in ('-a', port)), '--',
                  '-i', '--nb-cores=2', f'--rxq={queues}', f'--txq={queues}', '--total-num-mbufs=4096',
                  '--port-numa-config=(0,0),(1,1)', '--rxd=256', '--txd=512', '--no-lsc-interrupt']
