@@ -5,6 +5,7 @@
 #include <numaif.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/topology.h"
@@ -247,6 +248,17 @@ Test(nodes, pools_of_every_core_lie_on_its_node_over_inet)
 	need_nodes();
 	check_engine("inet:hub,ip=10.0.0.1/24", false);
 	check_engine("inet:hub,ip=10.0.0.1/24", true);
+}
+
+/* For nics that only the virtual machine has: ports of PCI cards. */
+Test(nodes, pools_of_every_core_lie_on_its_node_over_the_nic_of_the_environment)
+{
+	const char *nic = getenv("VOLLEY_TEST_NIC");
+
+	if (!nic || !*nic)
+		cr_skip_test("VOLLEY_TEST_NIC names no nic");
+	need_nodes();
+	check_engine(nic, true);
 }
 
 /* ---- choosing CPUs ---- */

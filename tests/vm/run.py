@@ -23,7 +23,7 @@ import image  # noqa: E402
 import machine  # noqa: E402
 import netns  # noqa: E402
 from run_tests import Tally  # noqa: E402
-from suites import SUITES  # noqa: E402
+from suites import PLUGIN, SUITES  # noqa: E402
 
 
 def parse(args):
@@ -51,15 +51,23 @@ def parse(args):
     return options
 
 
+def has_target(name):
+    """The plugin is built where DPDK is installed."""
+    with open(os.path.join(build.configure('release'), 'build.ninja'), encoding='utf-8') as file:
+        return any(line.startswith(f'build {name}') for line in file)
+
+
 def targets(options):
     """Ninja targets of the programs that the suites run."""
     wanted = []
     for name in options.suites:
         for program in SUITES[name].programs:
             path = program.command[0]
-            if path.startswith('build/') and path[6:] not in wanted:
-                wanted.append(path[6:])
-    return wanted
+            if path.startswith('build/'):
+                wanted.append(path.removeprefix('build/'))
+        if SUITES[name].plugin and has_target(PLUGIN):
+            wanted.append(PLUGIN)
+    return sorted(set(wanted))
 
 
 def wire_taps():

@@ -7,6 +7,9 @@ NIC_IDS = {  # vendor and device, as in sysfs
     'vmxnet3': ('0x15ad', '0x07b0'),
     'e1000e': ('0x8086', '0x10d3'),
 }
+PLUGIN = 'volley-dpdk.so'
+# What differs over a port; `--filter '*'` for all of it.
+PORT_GROUPS = '@(batch|close|half|mail|owned|pause|send|stream)/*'
 HUGE_PAGES = 96  # of 2 MiB, on each node
 
 
@@ -16,6 +19,7 @@ class Program:
     name: str
     command: tuple
     env: dict = dataclasses.field(default_factory=dict)
+    groups: str = ''  # --filter of a Criterion program
     kind: str = 'criterion'  # 'tap': it writes TAP itself; 'plain': the exit code is all it tells
 
 
@@ -26,11 +30,13 @@ class Suite:
     programs: tuple
     nic: str = ''
     driver: str = ''
+    plugin: bool = False  # needs what knows DPDK
 
 
-def contract(name, nic, off=''):
+def contract(name, nic, off='', cores='', groups=''):
     return Program(name, ('build/tests/contract/contract',),
-                   {'VOLLEY_TEST_NIC': nic, 'VOLLEY_URING_OFF': off})
+                   {'VOLLEY_TEST_NIC': nic, 'VOLLEY_URING_OFF': off, 'VOLLEY_TEST_CORES': cores},
+                   groups)
 
 
 def unit(*names):
@@ -57,3 +63,16 @@ for nic in NIC_IDS:
             (Program('testpmd', ('/usr/bin/python3', '-B', 'tests/vm/testpmd.py', '{port0}', '{port1}',
                                  nic, driver), kind='tap'),),
             nic, driver)
+        # Both ports in one process, a core each: each test starts DPDK anew, takes them and gives them back.
+        SUITES[f'port_{nic}_{short}'] = Suite(
+            f'the contract over {nic} cards on {driver}',
+            (contract(f'contract_{nic}_{short}', 'inet:dpdk,port={port0}/{port1},ip=10.0.0.1/24',
+                      cores='2', groups=PORT_GROUPS),),
+            nic, driver, plugin=True)
+
+SUITES['port_nodes'] = Suite(
+    "mbufs on the node of their port's core, cards on nodes 0 and 1",
+    (Program('nodes', ('build/tests/unit/test_nodes',),
+             {'VOLLEY_TEST_NIC': 'inet:dpdk,port={port0}/{port1},ip=10.0.0.1/24'},
+             'nodes/*_environment'),),
+    'vmxnet3', 'vfio-pci', plugin=True)
