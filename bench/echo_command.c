@@ -7,6 +7,7 @@
 
 #include "bench/cpus.h"
 #include "bench/echo_server.h"
+#include "bench/load.h"
 #include "bench/options.h"
 #include "bench/raw_wire.h"
 #include "bench/supervise.h"
@@ -26,6 +27,7 @@ static const struct argp_option option_table[] = {
 	{"forward", 'f', NULL, 0, "move what came on instead of copying it", 0},
 	{"layer2", 'l', NULL, 0, "bounce frames, without TCP", 0},
 	{"connections", 'c', "N", 0, "at most so many at once", 0},
+	{"size", 's', "BYTES", 0, "messages have mostly so many bytes: send buffers of that size", 0},
 	{"cpus", 'S', "LIST", 0, "a pinned core on each; none: one that is not pinned (default)",
 	 0},
 	{0},
@@ -65,6 +67,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (option_number(arg, 1, OPTION_CONNECTIONS_MAX, &number, why, sizeof(why)) != 0)
 			usage_error(COMMAND, "--connections: %s", why);
 		args->params.conns_max = (uint32_t)number;
+		break;
+	case 's':
+		if (option_number(arg, 1, LOAD_SIZE_MAX, &number, why, sizeof(why)) != 0)
+			usage_error(COMMAND, "--size: %s", why);
+		args->params.size_bytes = (uint32_t)number;
 		break;
 	case 'S':
 		if (strcmp(arg, "none") != 0 && cpus_parse(arg, &args->cpus, why, sizeof(why)) != 0)

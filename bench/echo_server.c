@@ -1,6 +1,7 @@
 /* echo_server.c - the engine's row: what came is sent back, or kept while reading stops */
 #include "bench/echo_server.h"
 
+#include "bench/own_stack.h"
 #include "volley/volley.h"
 
 #include <errno.h>
@@ -287,6 +288,8 @@ int echo_server_run(const struct echo_server_params *params)
 	/* each core must be able to hold all: the kernel spreads connections by hash, not evenly */
 	if (params->conns_max)
 		config.conns_max = params->conns_max + config.cores;
+	if (bench_own_stack(config.nic))
+		bench_own_stack_config(&config, params->size_bytes);
 	/* one event's bytes are sent whole or not at all */
 	if (config.tx_budget < 2 * config.rx_buf_bytes)
 		config.tx_budget = 2 * config.rx_buf_bytes;
@@ -300,7 +303,7 @@ int echo_server_run(const struct echo_server_params *params)
 	server.forward = params->forward;
 
 	/* A stack of our own has ports of its own. */
-	err = strncmp(config.nic, "inet", 4) == 0 ? 0 : claim_port(&server.listen);
+	err = bench_own_stack(config.nic) ? 0 : claim_port(&server.listen);
 	if (err < 0) {
 		fprintf(stderr, "volley: could not listen on %s: %s\n",
 			vly_addr_format(&params->listen, text, sizeof(text)), strerror(-err));

@@ -13,6 +13,7 @@ struct echo_server_params {
 	const char *nic;        /* as vly_config's; NULL: "epoll" */
 	const int *cpus;        /* one core, pinned, on each */
 	unsigned cpus_count;    /* 0: a single core that runs wherever the process may */
+	uint32_t size_bytes;    /* of most messages; 0: not known */
 	uint32_t conns_max;     /* on all cores together; 0: the config's default for each core */
 	enum vly_idle idle;
 	bool forward; /* moves what came on (vly_send_event) instead of copying it */

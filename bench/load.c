@@ -3,6 +3,7 @@
 
 #include "bench/load_core.h"
 #include "bench/load_outcome.h"
+#include "bench/own_stack.h"
 
 #include "volley/volley.h"
 
@@ -431,11 +432,13 @@ static int open_engine(struct load *load)
 	config.nic = params->nic ? params->nic : "epoll";
 	config.cores = load->cores_count;
 	config.allow_overlap = true; /* the bench has looked at that already */
-	config.idle = strncmp(config.nic, "inet", 4) == 0 ? VLY_IDLE_BUSY : VLY_IDLE_SLEEP;
+	config.idle = bench_own_stack(config.nic) ? VLY_IDLE_BUSY : VLY_IDLE_SLEEP;
 	config.conns_max =
 		(params->connections + load->cores_count - 1) / load->cores_count + SPARE_CONNS;
 	if (params->reconnect) /* the next is opened while the last still closes */
 		config.conns_max *= 2;
+	if (bench_own_stack(config.nic))
+		bench_own_stack_config(&config, params->size_bytes);
 	config.events_max = LOAD_BATCH;
 	config.ports_max = 1;
 	config.mail_slots = 2;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench/cpus.h"
+#include "bench/own_stack.h"
 #include "bench/raw_wire.h"
 
 #define HELLO_PATIENCE_NS INT64_C(5000000000)
@@ -197,7 +198,7 @@ static int run(struct control *control, const json_t *start)
 	int err = -EINVAL;
 	load_shape_from_message(json_object_get(start, "shape"), &params);
 	/* Spread over addresses of the kernel; a stack of our own spreads over its own. */
-	if (params.nic && strncmp(params.nic, "inet", 4) == 0)
+	if (params.nic && bench_own_stack(params.nic))
 		params.sources.count = 0;
 	if (!workload)
 		snprintf(result.reason, sizeof(result.reason), "there is no workload '%.40s'",

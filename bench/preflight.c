@@ -94,8 +94,11 @@ int preflight_server(const struct variant *variant, const struct variant_setting
 
 	if (err)
 		return err;
-	/* A program of one's own may be several processes: it fails by itself if it lacks some. */
-	if (!variant->exec)
+	/*
+	 * A program of one's own may be several processes: it fails by itself if it lacks some. Over a wire
+	 * in memory a connection has none.
+	 */
+	if (!variant->exec && !variant->loop)
 		err = check_descriptors(&holder, setting->connections, why, why_bytes);
 	return err ? err : check_threads(variant, setting->connections, why, why_bytes);
 }

@@ -500,6 +500,10 @@ static int make_loop(const struct run_spec *spec)
 		opts.queues[0] = queues_for(&o->server_cpus, spec->variant->threads_max);
 		opts.queues[1] = queues_for(&o->load_cpus, 0);
 	}
+	uint32_t rings = (opts.queues[0] ? opts.queues[0] : 1u) * (opts.queues[1] ? opts.queues[1] : 1u);
+
+	/* several rings are filled by chance, not evenly */
+	opts.slots = variant_loop_slots(o->connections * o->depth / rings * (rings > 1 ? 2 : 1));
 	return vly_loop_make(&opts);
 }
 

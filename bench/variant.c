@@ -17,6 +17,9 @@
 #define VOLLEY_LIBEXEC_DIR "/usr/local/libexec/volley"
 #endif
 
+#define LOOP_SLOTS_MIN 1024u
+#define LOOP_SLOTS_MAX 65536u
+
 int variant_file(const char *name, char *path, size_t path_bytes)
 {
 	/* The build folder, a tree moved after installation, the configured place. */
@@ -50,6 +53,15 @@ static int check_file(const struct variant *variant, const struct variant_settin
 		"%s is neither in the build folder nor in %s; build everything: make build, or make install",
 		variant->file, VOLLEY_LIBEXEC_DIR);
 	return -ENOENT;
+}
+
+uint32_t variant_loop_slots(uint32_t messages)
+{
+	uint32_t slots = LOOP_SLOTS_MIN;
+
+	while (slots < messages + LOOP_SLOTS_MIN / 2 && slots < LOOP_SLOTS_MAX)
+		slots *= 2;
+	return slots;
 }
 
 void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,
@@ -219,6 +231,8 @@ static int command_engine(const struct variant *variant, const struct variant_se
 		err = err ? err : words_add(words, "--layer2");
 	err = err ? err : words_add(words, "--idle=%s", variant->idle_policy);
 	err = err ? err : words_add(words, "--connections=%u", setting->connections);
+	if (variant->loop && !variant->workload && setting->size_bytes)
+		err = err ? err : words_add(words, "--size=%u", setting->size_bytes);
 	err = err ? err
 		  : words_add(words, "--cpus=%s", cpus_format(setting->cpus, cpus, sizeof(cpus)));
 	err = err ? err
@@ -387,10 +401,13 @@ static const struct variant variants[] = {
 		.check = check_engine,
 		.command = command_engine,
 	},
-	LOOP_ROW("volley_inet", "", false, "this engine's own TCP/IP on a wire in memory"),
-	LOOP_ROW("volley_inet_offload", ",csum=offload", false,
-		 "the same with checksums left to the wire"),
-	LOOP_ROW("volley_inet_forward", "", true, "the same with what came moved on, not copied"),
+	LOOP_ROW("volley_inet", ",ts=0", false,
+		 "this engine's own TCP/IP on a wire in memory, no timestamps"),
+	LOOP_ROW("volley_inet_ts", "", false, "the same with TCP timestamps"),
+	LOOP_ROW("volley_inet_offload", ",ts=0,csum=offload", false,
+		 "volley_inet with checksums left to the wire"),
+	LOOP_ROW("volley_inet_forward", ",ts=0", true,
+		 "volley_inet with what came moved on (vly_send_event), not sent anew"),
 	{
 		.name = "c_epoll",
 		.summary = "plain C: epoll, one recv and one send per message",

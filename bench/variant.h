@@ -37,7 +37,7 @@ struct variant {
 	bool table_per_cpu;       /* its thread on each CPU has descriptors of its own */
 	/*
 	 * Server and load are the two ends of one wire in memory, made for each run: `nic` is what follows
-	 * "inet:loop,fd=N,side=S,ip=A" on both sides, "" or ",csum=offload".
+	 * "inet:loop,fd=N,side=S,ip=A" on both sides, such as ",ts=0".
 	 */
 	bool loop;
 	const char *server_nic; /* what follows that on the server's side alone; NULL: nothing */
@@ -67,6 +67,8 @@ void variant_from_exec(struct variant *variant, const char *name, const char *co
 /* The address of a row's server on its loop, and the nic that either end opens on it. */
 #define VARIANT_LOOP_HOST "10.77.0.1"
 #define VARIANT_NIC_BYTES 160
+/* Slots of a ring that holds a frame of each of so many messages in flight, so that none waits for room. */
+uint32_t variant_loop_slots(uint32_t messages);
 void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,
 		      size_t text_bytes);
 

@@ -64,7 +64,7 @@ static int check_limits(const struct vly_config *c)
 		{"burst_max", c->burst_max, 1, c->events_max},
 		{"burst_bytes", c->burst_bytes, 1, 1u << 30},
 		{"tx_bufs", c->tx_bufs, 2, 1u << 24},
-		{"tx_buf_bytes", c->tx_buf_bytes, 256, 1u << 20},
+		{"tx_buf_bytes", c->tx_buf_bytes, 64, 1u << 20},
 		{"tx_refs", c->tx_refs, 1, 1u << 24},
 		{"tx_budget", c->tx_budget, 1, 1u << 30},
 		{"rx_bufs", c->rx_bufs, 4, 1u << 20},

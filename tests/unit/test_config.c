@@ -48,7 +48,7 @@ Test(config, every_limit_holds_to_the_last_number)
 	check_limits(burst_max, 1, 64); /* the events_max of rig_config() */
 	check_limits(burst_bytes, 1, 1 << 30);
 	check_limits(tx_bufs, 2, 1 << 24);
-	check_limits(tx_buf_bytes, 256, 1 << 20);
+	check_limits(tx_buf_bytes, 64, 1 << 20);
 	check_limits(tx_refs, 1, 1 << 24);
 	check_limits(tx_budget, 1, 1 << 30);
 	check_limits(rx_bufs, 4, 1 << 20);
