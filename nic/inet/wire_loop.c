@@ -30,6 +30,7 @@ struct end {
 	uint8_t *slots;
 	uint32_t own;  /* sender: tail; receiver: head */
 	uint32_t seen; /* the other's index when it was last read */
+	uint32_t ahead; /* slots before it were prefetched */
 };
 
 struct wire {
@@ -59,6 +60,30 @@ static struct wire *wire_of(struct vly_wire *wire)
 static inline uint8_t *slot_at(const struct wire *w, const struct end *end, uint32_t index)
 {
 	return end->slots + (size_t)(index & w->mask) * w->stride;
+}
+
+/*
+ * Prefetches the slots from `first` on that were not yet, `count` at most and none beyond `end_of`:
+ * those of the next burst while this one is worked on. A line that the other core has written takes
+ * longer to come than a message takes to process.
+ */
+static inline void fetch_ahead(const struct wire *w, struct end *end, uint32_t first, uint32_t count,
+			       bool to_write)
+{
+	uint32_t at = (int32_t)(end->ahead - first) > 0 ? end->ahead : first;
+
+	for (; (int32_t)(first + count - at) > 0; at++) {
+		uint8_t *slot = slot_at(w, end, at);
+
+		if (to_write) {
+			vly_prefetch_write(slot);
+			vly_prefetch_write(slot + VLY_CACHE_LINE);
+		} else {
+			vly_prefetch(slot);
+			vly_prefetch(slot + VLY_CACHE_LINE);
+		}
+	}
+	end->ahead = at;
 }
 
 /* --- the other side's life --- */
@@ -173,21 +198,16 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 			      uint32_t max)
 {
 	struct wire *w = wire_of(wire);
-	uint32_t count = filled(w, max, memory_order_acquire), made = 0;
+	uint32_t known = filled(w, 2 * max, memory_order_acquire), made = 0;
 
-	if (!count) {
+	if (!known) {
 		idle(w, now_ns);
 		return 0;
 	}
-	count = VLY_MIN(count, max);
+	uint32_t count = VLY_MIN(known, max);
 	uint32_t first = w->rx.own + w->lent;
 
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t *slot = slot_at(w, &w->rx, first + i);
-
-		vly_prefetch(slot);
-		vly_prefetch(slot + VLY_CACHE_LINE);
-	}
+	fetch_ahead(w, &w->rx, first, VLY_MIN(known, count + max), false);
 	for (uint32_t i = 0; i < count; i++) {
 		uint8_t *slot = slot_at(w, &w->rx, first + i);
 		uint16_t word;
@@ -270,17 +290,13 @@ static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 		return w->taken = max;
 	}
 	/* Once: VLY_MIN() looks twice, and meanwhile the other side makes room. */
-	uint32_t count = room(w, max, memory_order_acquire);
+	uint32_t known = room(w, 2 * max, memory_order_acquire);
+	uint32_t count = VLY_MIN(known, max);
 
-	count = VLY_MIN(count, max);
-
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t *slot = slot_at(w, &w->tx, w->tx.own + i);
-
-		vly_prefetch_write(slot);
-		vly_prefetch_write(slot + VLY_CACHE_LINE);
-		frames[i] = (struct vly_frame){.data = slot + VLY_LOOP_FRAME_AT, .len = len};
-	}
+	fetch_ahead(w, &w->tx, w->tx.own, VLY_MIN(known, 2 * max), true);
+	for (uint32_t i = 0; i < count; i++)
+		frames[i] = (struct vly_frame){
+			.data = slot_at(w, &w->tx, w->tx.own + i) + VLY_LOOP_FRAME_AT, .len = len};
 	return w->taken = count;
 }
 
