@@ -83,6 +83,34 @@ static inline uint64_t vly_arch_sum_block_plain(uint64_t sum, const uint8_t *p)
 	return sum;
 }
 
+/* The same over 20 bytes, a header without options. */
+static inline uint64_t vly_arch_sum_header(uint64_t sum, const uint8_t *p)
+{
+	uint64_t first, second;
+	uint32_t last;
+
+	memcpy(&first, p, sizeof(first));
+	memcpy(&second, p + 8, sizeof(second));
+	memcpy(&last, p + 16, sizeof(last));
+#if defined(__x86_64__)
+	__asm__("addq %1, %0\n\t"
+		"adcq %2, %0\n\t"
+		"adcq %3, %0\n\t"
+		"adcq $0, %0"
+		: "+r"(sum)
+		: "rm"(first), "rm"(second), "r"((uint64_t)last)
+		: "cc");
+#else
+	sum += first;
+	sum += sum < first;
+	sum += second;
+	sum += sum < second;
+	sum += last;
+	sum += sum < last;
+#endif
+	return sum;
+}
+
 static inline uint64_t vly_arch_sum_block(uint64_t sum, const uint8_t *p)
 {
 #if defined(__x86_64__)

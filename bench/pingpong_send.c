@@ -38,11 +38,7 @@ static void stamp_later(struct pingpong_client *client, uint64_t *begun_ns)
 	client->unstamped[client->unstamped_count++] = begun_ns;
 }
 
-/*
- * Sends the next message. False: the engine refused it; it is sent when the connection has DRAINED,
- * but its time runs already.
- */
-static bool send_one(struct pingpong_client *client, struct ping *ping)
+bool pingpong_send_next(struct pingpong_client *client, struct ping *ping)
 {
 	uint32_t size_bytes = client->params.size_bytes;
 	uint64_t *begun_ns = &ping->begun_ns[ping->sent & client->mask];
@@ -98,7 +94,7 @@ static void send_timed(struct pingpong_client *client, struct ping *ping, uint64
 		if (client->open_loop)
 			client->intended[(size_t)(ping - client->pings) * client->ring +
 					 (ping->sent & client->mask)] = pace->due_ns;
-		if (!send_one(client, ping))
+		if (!pingpong_send_next(client, ping))
 			return;
 		if (client->open_loop)
 			plan_next(client, ping, pace);
@@ -117,13 +113,13 @@ void pingpong_send_due(struct pingpong_client *client, struct ping *ping, uint64
 	if (ping->state == PING_CONNECTING) {
 		/* its first message, before all start */
 		if (!ping->sent)
-			send_one(client, ping);
+			pingpong_send_next(client, ping);
 	} else if (client->running && ping->state == PING_UP) {
 		if (client->timed)
 			send_timed(client, ping, now_ns);
 		else
 			for (uint64_t limit = limit_of(client, ping); ping->sent < limit;)
-				if (!send_one(client, ping))
+				if (!pingpong_send_next(client, ping))
 					break;
 	}
 }

@@ -10,6 +10,12 @@
  */
 void pingpong_stamp(struct pingpong_client *client);
 
+/*
+ * Sends the next message. False: the engine refused it; it is sent when the connection has DRAINED,
+ * but its time runs already.
+ */
+bool pingpong_send_next(struct pingpong_client *client, struct ping *ping);
+
 /* Sends what the connection may send now. */
 void pingpong_send_due(struct pingpong_client *client, struct ping *ping, uint64_t now_ns);
 

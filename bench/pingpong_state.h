@@ -45,6 +45,7 @@ struct pingpong_client {
 	struct pingpong_params params;
 	struct ping *pings;
 	struct pace *paces;    /* NULL: none has one */
+	bool simple;           /* a message is answered by the next, one at a time, for ever */
 	bool open_loop, timed; /* messages are meant for a time; they wait for one */
 	uint32_t ring, mask;   /* depth, rounded up to a power of two */
 	uint64_t *begun;       /* `ring` of them for each connection */

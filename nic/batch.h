@@ -59,6 +59,31 @@ static inline struct vly_event *vly_batch_add_conn(struct vly_batch *batch,
 	return event;
 }
 
+/* Appends DATA or the like of a connection that has no event in this batch yet: most are such. */
+static inline void vly_batch_add_first(struct vly_batch *batch,
+				       const struct vly_conn_table *table,
+				       struct vly_conn_head *conn, enum vly_kind kind,
+				       uint8_t *data, uint32_t len)
+{
+	assert(!vly_batch_full(batch));
+	assert(conn->batch_seq != batch->seq);
+	uint32_t index = batch->count++;
+	struct vly_event *event = &batch->events[index];
+
+	*event = (struct vly_event){
+		.conn = vly_conn_handle(table, conn),
+		.user = conn->user,
+		.data = data,
+		.len = len,
+		.kind = (uint8_t)kind,
+		.buf = VLY_NO_BUF,
+		.stamp_ns = batch->stamp_ns,
+	};
+	batch->chain[index] = VLY_NO_EVENT;
+	conn->batch_seq = batch->seq;
+	conn->last_event = index;
+}
+
 /* Turns this connection's DATA, EOF, DRAINED, DGRAM and READY of the current batch into NONE. */
 static inline void vly_batch_blank(struct vly_batch *batch, const struct vly_conn_head *conn)
 {

@@ -52,11 +52,12 @@ static inline uint64_t vly_checksum_pseudo(uint32_t src_net, uint32_t dst_net, u
 /* 16 bits of a sum: 0xffff over an intact header that contains its checksum. */
 static inline uint16_t vly_checksum_fold(uint64_t sum)
 {
-	sum = (sum >> 32) + (uint32_t)sum;
-	sum = (sum >> 32) + (uint32_t)sum;
-	sum = (sum >> 16) + (sum & 0xffff);
-	sum = (sum >> 16) + (sum & 0xffff);
-	return (uint16_t)sum;
+	/* added to itself with its halves swapped, the carry of the lower half goes into the upper one */
+	sum += sum << 32 | sum >> 32;
+	uint32_t half = (uint32_t)(sum >> 32);
+
+	half += half << 16 | half >> 16;
+	return (uint16_t)(half >> 16);
 }
 
 /* What goes into the header. */
@@ -97,6 +98,8 @@ static inline uint64_t vly_checksum_add(uint64_t sum, const void *data, size_t l
 {
 	const uint8_t *p = data;
 
+	if (__builtin_constant_p(len_bytes) && len_bytes == 20)
+		return vly_arch_sum_header(sum, p);
 	if (__builtin_constant_p(len_bytes) && len_bytes < 64) {
 		/* A header of known length: unrolled. */
 		size_t left_bytes = len_bytes;

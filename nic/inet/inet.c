@@ -283,6 +283,7 @@ static void inet_flush(struct vly_nic *nic, struct vly_conn_head **conns, uint32
 	struct vly_inet *inet = vly_inet_of(nic);
 
 	set_now(inet, nic->env->batch.stamp_ns);
+	count = vly_tcp_flush_fast(inet, conns, count);
 	for (uint32_t i = 0; i < count; i++) {
 		switch (conns[i]->type) {
 		case VLY_STREAM:

@@ -316,8 +316,11 @@ void vly_tcp_add_data(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *data,
 		      uint32_t buf);
 
 /* --- tcp_fast.c --- */
-/* Sends the queue if it is one plain segment and nothing stands in its way. False: it did not. */
-bool vly_tcp_send_fast(struct vly_inet *inet, struct vly_tcp *tcp);
+/*
+ * Sends the queues that are one plain segment with nothing in its way. The others are moved to the front
+ * of `conns`; returns how many those are.
+ */
+uint32_t vly_tcp_flush_fast(struct vly_inet *inet, struct vly_conn_head **conns, uint32_t count);
 
 /* --- tcp_output.c: segments --- */
 /* All that may be sent now; FIN; then the ACK that is owed, if `ack`. */

@@ -10,67 +10,118 @@
 /* A frame on its way through the stages. */
 struct item {
 	struct vly_tcp *tcp; /* NULL: the slow path */
-	const struct vly_ipv4 *ip;
-	const struct vly_tcp_header *header;
+	uint8_t *data;       /* the frame */
 	uint32_t hash;
-	uint32_t l4_len;
+	uint32_t l4_len; /* of the TCP segment; 0: the slow path */
 };
+
+/* Where things lie in a frame whose IP header has no options. */
+#define AT_TYPE 12u
+#define AT_IP VLY_ETH_BYTES
+#define AT_TOTAL (AT_IP + 2u)
+#define AT_FRAGMENT (AT_IP + 6u)
+#define AT_ADDRESSES (AT_IP + 12u)
+#define AT_TCP (AT_IP + VLY_IPV4_BYTES)
+
+static inline uint16_t load16(const uint8_t *p)
+{
+	uint16_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static inline uint32_t load32(const uint8_t *p)
+{
+	uint32_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
+}
+
+/* Four bytes as they lie in memory. */
+static inline uint32_t bytes4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+	const uint8_t bytes[4] = {a, b, c, d};
+
+	return load32(bytes);
+}
 
 /*
  * Stage 1: what the fast path takes as far as the IP header tells: for us, IPv4 without options, TCP,
- * whole, its checksum right. Everything else is looked at again by vly_ip_input(), which counts.
+ * whole, its checksum right. Several fields at a time; everything else is looked at again by
+ * vly_ip_input(), which counts. The length of the segment, or 0.
  */
-static bool is_plain(const struct vly_inet *inet, const struct vly_frame *frame, struct item *item)
+static inline uint32_t plain_len(const struct vly_frame *frame, uint32_t mac_first,
+				 uint16_t mac_last)
 {
-	const struct vly_eth *eth = (const struct vly_eth *)frame->data;
-	const struct vly_ipv4 *ip = (const struct vly_ipv4 *)(frame->data + VLY_ETH_BYTES);
+	const uint8_t *data = frame->data;
 
-	if (frame->len < VLY_ETH_BYTES + VLY_IPV4_BYTES + VLY_TCP_BYTES)
-		return false;
-	uint32_t total_len = ntohs(ip->total_len);
+	if (frame->len < AT_TCP + VLY_TCP_BYTES)
+		return 0;
+	/* the type, the version and the length of the header; not TOS */
+	uint32_t type = load32(data + AT_TYPE) & bytes4(0xff, 0xff, 0xff, 0);
+	/* fragment, TTL, protocol: neither more fragments nor an offset, any TTL */
+	uint32_t kind = load32(data + AT_FRAGMENT) & bytes4(0x3f, 0xff, 0, 0xff);
 
-	if (eth->type != htons(VLY_ETH_IPV4) || ip->version_ihl != 0x45 ||
-	    ip->protocol != VLY_IP_TCP ||
-	    ip->fragment & htons(VLY_IPV4_MORE_FRAGMENTS | VLY_IPV4_OFFSET_MASK) ||
-	    total_len > frame->len - VLY_ETH_BYTES || total_len < VLY_IPV4_BYTES + VLY_TCP_BYTES ||
-	    frame->flags & VLY_FRAME_BAD || memcmp(eth->dst, inet->wire->mac, VLY_MAC_BYTES) != 0)
-		return false;
+	if ((load32(data) ^ mac_first) | (load16(data + 4) ^ mac_last) |
+	    (type ^ bytes4(0x08, 0x00, 0x45, 0)) | (kind ^ bytes4(0, 0, 0, VLY_IP_TCP)))
+		return 0;
+	uint32_t total_len = ntohs(load16(data + AT_TOTAL));
+
+	if (total_len > frame->len - AT_IP || total_len < VLY_IPV4_BYTES + VLY_TCP_BYTES ||
+	    frame->flags & VLY_FRAME_BAD)
+		return 0;
 	if (!(frame->flags & VLY_FRAME_CHECKED) &&
-	    vly_checksum_fold(vly_checksum_add(0, ip, VLY_IPV4_BYTES)) != 0xffff)
-		return false;
-	item->ip = ip;
-	item->header = (const struct vly_tcp_header *)(ip + 1);
-	item->l4_len = total_len - VLY_IPV4_BYTES;
-	return true;
+	    vly_checksum_fold(vly_checksum_add(0, data + AT_IP, VLY_IPV4_BYTES)) != 0xffff)
+		return 0;
+	return total_len - VLY_IPV4_BYTES;
 }
 
-static void stage_hash(struct vly_inet *inet, const struct vly_frame *frames, struct item *items,
-		       uint32_t count)
+static void stage_hash(const struct vly_inet *inet, const struct vly_frame *frames,
+		       struct item *items, uint32_t count)
 {
+	const struct vly_flow_table flows = inet->flows; /* a copy: registers */
+	uint32_t mac_first = load32(inet->wire->mac);
+	uint16_t mac_last = load16(inet->wire->mac + 4);
+
 	for (uint32_t i = 0; i < count; i++) {
 		struct item *item = &items[i];
+		uint8_t *data = frames[i].data;
 
-		item->header = NULL;
-		if (!is_plain(inet, &frames[i], item))
+		item->data = data;
+		item->l4_len = plain_len(&frames[i], mac_first, mac_last);
+		if (vly_unlikely(!item->l4_len))
 			continue;
-		item->hash = vly_flow_hash(&inet->flows, item->ip->src, item->ip->dst,
-					   (uint32_t)item->header->src_port << 16 |
-						   item->header->dst_port);
-		vly_prefetch(&inet->flows.entries[vly_flow_home(&inet->flows, item->hash)]);
+		item->hash = vly_flow_hash(&flows, load32(data + AT_ADDRESSES),
+					   load32(data + AT_ADDRESSES + 4),
+					   (uint32_t)load16(data + AT_TCP) << 16 |
+						   load16(data + AT_TCP + 2));
+		vly_prefetch(&flows.entries[vly_flow_home(&flows, item->hash)]);
 	}
 }
 
 /* Stage 2: the first record of that hash; whether it is the right one is seen when it has come. */
 static void stage_find(struct vly_inet *inet, struct item *items, uint32_t count)
 {
+	const struct vly_flow_table flows = inet->flows;
+
 	for (uint32_t i = 0; i < count; i++) {
 		struct item *item = &items[i];
 
 		item->tcp = NULL;
-		if (!item->header)
+		if (vly_unlikely(!item->l4_len))
 			continue;
-		uint32_t at = vly_flow_home(&inet->flows, item->hash);
-		uint32_t name = vly_flow_next(&inet->flows, item->hash, &at);
+		uint32_t at = vly_flow_home(&flows, item->hash);
+		uint32_t name = vly_flow_next(&flows, item->hash, &at);
 
 		if (!name || (name & VLY_FLOW_TYPE) != VLY_FLOW_CONN)
 			continue;
@@ -93,47 +144,51 @@ static void stage_buffers(struct item *items, uint32_t count)
 	}
 }
 
-static bool key_is(const struct vly_tcp *tcp, const struct item *item)
+/* The record's key lies as the addresses and ports of what it receives do. */
+static_assert(offsetof(struct vly_tcp, laddr) == offsetof(struct vly_tcp, raddr) + 4 &&
+		      offsetof(struct vly_tcp, rport) == offsetof(struct vly_tcp, raddr) + 8 &&
+		      offsetof(struct vly_tcp, lport) == offsetof(struct vly_tcp, raddr) + 10,
+	      "source and destination, in that order");
+
+static inline bool key_is(const struct vly_tcp *tcp, const uint8_t *data)
 {
-	return tcp->raddr == item->ip->src && tcp->laddr == item->ip->dst &&
-	       tcp->rport == item->header->src_port && tcp->lport == item->header->dst_port;
+	const uint8_t *key = (const uint8_t *)tcp + offsetof(struct vly_tcp, raddr);
+
+	return load64(key) == load64(data + AT_ADDRESSES) &&
+	       load32(key + 8) == load32(data + AT_TCP);
 }
 
-static bool checksum_right(const struct item *item, uint32_t header_len)
+/* A segment with 64 bytes of payload is what it is for. */
+static inline bool checksum_right(const struct item *item)
 {
-	uint64_t sum = vly_checksum_pseudo(item->ip->src, item->ip->dst, VLY_IP_TCP, item->l4_len);
+	const uint8_t *segment = item->data + AT_TCP;
+	uint32_t len = item->l4_len;
+	uint64_t sum = vly_checksum_pseudo(load32(item->data + AT_ADDRESSES),
+					   load32(item->data + AT_ADDRESSES + 4), VLY_IP_TCP, len);
 
-	sum = vly_checksum_plus(sum, vly_checksum_add(0, item->header, VLY_TCP_BYTES));
-	if (header_len != VLY_TCP_BYTES)
-		sum = vly_checksum_plus(sum,
-					vly_checksum_add(0, item->header + 1, VLY_TCP_TS_BYTES));
-	sum = vly_checksum_plus(sum, vly_checksum_add(0, (const uint8_t *)item->header + header_len,
-						      item->l4_len - header_len));
+	sum = vly_checksum_add(sum, segment, VLY_TCP_BYTES);
+	sum = vly_checksum_add(sum, segment + VLY_TCP_BYTES, len - VLY_TCP_BYTES);
 	return vly_checksum_fold(sum) == 0xffff;
 }
 
 /* The form of RFC 7323, appendix A, and not older than what was seen: its value in `*stamp`. */
-static bool only_timestamps(const struct vly_tcp *tcp, const struct vly_tcp_header *header,
-			    uint32_t *stamp)
+static inline bool only_timestamps(const struct vly_tcp *tcp, const uint8_t *options,
+				   uint32_t *stamp)
 {
-	static const uint8_t form[4] = {VLY_TCP_OPT_NOP, VLY_TCP_OPT_NOP, VLY_TCP_OPT_TIMESTAMPS,
-					10};
-	const uint8_t *options = (const uint8_t *)(header + 1);
-
-	if (memcmp(options, form, sizeof(form)) != 0)
+	if (load32(options) !=
+	    bytes4(VLY_TCP_OPT_NOP, VLY_TCP_OPT_NOP, VLY_TCP_OPT_TIMESTAMPS, 10))
 		return false;
-	memcpy(stamp, options + 4, sizeof(*stamp));
-	*stamp = ntohl(*stamp);
+	*stamp = ntohl(load32(options + 4));
 	return !vly_seq_before(*stamp, tcp->ts_recent);
 }
 
 /* Everything in flight was acknowledged: one buffer, as good as always. */
-static void all_acked(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
+static inline void all_acked(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
 {
 	struct vly_conn_head *head = &tcp->head;
 	struct vly_buf *buf = head->tx_head;
 
-	if (!(tcp->bits & VLY_TCP_B_REXMIT))
+	if (vly_likely(!(tcp->bits & VLY_TCP_B_REXMIT)))
 		vly_tcp_rtt(tcp, inet->now - tcp->rtx_base);
 	uint32_t bytes = ack - tcp->snd_una;
 
@@ -154,41 +209,42 @@ static void all_acked(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
  * waiting, first data of its connection in this batch. False: the slow path takes it, nothing was done.
  */
 static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
-			const struct item *item)
+			const struct item *item, uint32_t in_place_max)
 {
 	struct vly_tcp *tcp = item->tcp;
-	const struct vly_tcp_header *header = item->header;
-	struct vly_env *env = inet->nic.env;
+	const struct vly_tcp_header *header =
+		(const struct vly_tcp_header *)(item->data + AT_TCP);
+	struct vly_batch *batch = &inet->nic.env->batch;
 	uint32_t seq = ntohl(header->seq), ack = ntohl(header->ack);
 	uint32_t header_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
 	uint32_t len = item->l4_len - header_len, stamp = tcp->ts_recent;
 
 	if (tcp->state != VLY_TCP_ESTABLISHED || tcp->bits & VLY_TCP_SLOW ||
-	    header->offset != header_len / 4 << 4 || item->l4_len <= header_len ||
+	    header->offset != header_len / 4 << 4 ||
 	    (header->flags & ~VLY_TCP_PSH) != VLY_TCP_ACK || seq != tcp->rcv_nxt ||
-	    !key_is(tcp, item))
+	    !key_is(tcp, item->data))
+		return false;
+	/* no data (len wraps for less than none), or too much */
+	if (len - 1 >= in_place_max)
 		return false;
 	if (tcp->head.state != VLY_OPENED || tcp->head.flags & (VLY_F_PAUSED | VLY_F_SHUT) ||
-	    len > VLY_MIN(env->config->hold_bytes, VLY_TCP_IN_PLACE) ||
-	    tcp->head.batch_seq == env->batch.seq || env->batch.count + 1 >= env->batch.max)
+	    tcp->head.batch_seq == batch->seq || batch->count + 1 >= batch->max)
 		return false;
 	/* all in flight is acknowledged, or nothing is: the rest is arithmetic for others */
 	if (ack != tcp->snd_nxt || (ack != tcp->snd_una && vly_tcp_unsent(tcp)))
 		return false;
-	if (header_len != VLY_TCP_BYTES && !only_timestamps(tcp, header, &stamp))
+	if (header_len != VLY_TCP_BYTES &&
+	    !only_timestamps(tcp, (const uint8_t *)(header + 1), &stamp))
 		return false;
-	if (!(frame->flags & VLY_FRAME_CHECKED) && !checksum_right(item, header_len))
+	if (!(frame->flags & VLY_FRAME_CHECKED) && !checksum_right(item))
 		return false;
-	if (ack != tcp->snd_una)
+	if (vly_likely(ack != tcp->snd_una))
 		all_acked(inet, tcp, ack);
 	tcp->snd_wnd = (uint32_t)ntohs(header->window) << (tcp->wscale & 15);
 	tcp->rcv_nxt = seq + len;
 	tcp->ts_recent = stamp;
-	struct vly_event *event =
-		vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_DATA);
-
-	event->data = (uint8_t *)(uintptr_t)header + header_len;
-	event->len = len;
+	vly_batch_add_first(batch, &inet->nic.env->conns, &tcp->head, VLY_DATA,
+			    item->data + AT_TCP + header_len, len);
 	vly_tcp_owe_ack(inet, tcp, ++tcp->unacked >= 2 ? VLY_TCP_B_ACK_NOW : 0);
 	return true;
 }
@@ -197,23 +253,23 @@ bool vly_tcp_burst(struct vly_inet *inet)
 {
 	struct vly_frame frames[BURST];
 	struct item items[BURST];
-	const struct vly_batch *batch = &inet->nic.env->batch;
+	struct vly_env *env = inet->nic.env;
+	uint32_t in_place_max = VLY_MIN(env->config->hold_bytes, VLY_TCP_IN_PLACE);
 	/* a segment makes two events at most */
-	uint32_t room = (batch->max - batch->count) / 2;
+	uint32_t room = (env->batch.max - env->batch.count) / 2;
 	uint32_t count =
 		inet->wire->ops->rx_burst(inet->wire, inet->now_ns, frames, VLY_MIN(room, BURST));
 
 	if (!count)
 		return false;
-	for (uint32_t i = 0; i < count; i++)
-		vly_prefetch(frames[i].data);
 	stage_hash(inet, frames, items, count);
 	stage_find(inet, items, count);
 	stage_buffers(items, count);
 	uint32_t quick = 0, bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (vly_likely(items[i].tcp && fast(inet, &frames[i], &items[i]))) {
+		if (vly_likely(items[i].tcp &&
+			       fast(inet, &frames[i], &items[i], in_place_max))) {
 			quick++;
 			bytes += items[i].l4_len - VLY_TCP_BYTES;
 		} else {
@@ -222,7 +278,7 @@ bool vly_tcp_burst(struct vly_inet *inet)
 	}
 	inet->stats.rx_frames += count;
 	inet->stats.tcp_fast += quick;
-	vly_count(&inet->nic.env->stats->rx_events, quick);
-	vly_count(&inet->nic.env->stats->rx_bytes, bytes);
+	vly_count(&env->stats->rx_events, quick);
+	vly_count(&env->stats->rx_bytes, bytes);
 	return true;
 }

@@ -16,7 +16,7 @@ struct words {
 static_assert(sizeof(struct words) == VLY_IPV4_BYTES + VLY_TCP_BYTES + VLY_TCP_TS_BYTES,
 	      "no padding");
 
-static uint32_t two(uint16_t first, uint16_t second)
+static inline uint32_t two(uint16_t first, uint16_t second)
 {
 	uint32_t word;
 	uint16_t halves[2] = {first, second};
@@ -29,7 +29,7 @@ static uint32_t two(uint16_t first, uint16_t second)
  * Established, nothing in flight, one buffer that fits into one segment and the windows, no options but
  * timestamps, and a neighbour whose address is known.
  */
-static bool fits(const struct vly_inet *inet, const struct vly_tcp *tcp)
+static inline bool fits(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
 	const struct vly_conn_head *head = &tcp->head;
 	uint32_t len = head->tx_bytes;
@@ -56,8 +56,9 @@ static uint64_t write_stamps(const struct vly_inet *inet, const struct vly_tcp *
 }
 
 /* Headers at `words`, `tcp_len` of TCP's with options; `sum` is that of options and payload. */
-static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp,
-			  struct words *words, uint32_t tcp_len, uint32_t len, uint64_t sum)
+static inline void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp,
+			  struct words *words, uint32_t tcp_len, uint32_t len, uint64_t sum,
+			  bool offloaded)
 {
 	uint16_t total = htons((uint16_t)(VLY_IPV4_BYTES + tcp_len + len));
 	uint64_t addresses = (uint64_t)tcp->laddr + tcp->raddr;
@@ -72,7 +73,7 @@ static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp
 	uint64_t pseudo = addresses + htons(VLY_IP_TCP) + htons((uint16_t)(tcp_len + len));
 	uint16_t ip_check = 0, tcp_check;
 
-	if (inet->wire->caps & VLY_WIRE_TX_CHECKSUM) {
+	if (offloaded) {
 		tcp_check = vly_checksum_fold(pseudo);
 	} else {
 		ip_check = vly_checksum_finish(addresses + first + second + life);
@@ -91,19 +92,20 @@ static void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp
 	words->tcp[4] = two(tcp_check, 0);
 }
 
-bool vly_tcp_send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
+/* Sends the queue if it is one plain segment and nothing stands in its way. Its length; 0: it did not. */
+static inline uint32_t send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
 {
 	if (!fits(inet, tcp))
-		return false;
+		return 0;
 	struct vly_frame *frame = vly_out_frame(inet);
 
-	if (!frame)
-		return false;
+	if (vly_unlikely(!frame))
+		return 0;
 	const struct vly_buf *buf = tcp->head.tx_head;
 	uint8_t *to = frame->data;
 	uint32_t tcp_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
 	uint32_t len = buf->len, headers = VLY_ETH_BYTES + VLY_IPV4_BYTES + tcp_len;
-	struct words *words = (struct words *)(frame->data + VLY_ETH_BYTES);
+	struct words *words = (struct words *)(to + VLY_ETH_BYTES);
 	bool offloaded = inet->wire->caps & VLY_WIRE_TX_CHECKSUM;
 	uint64_t sum = 0;
 
@@ -114,7 +116,7 @@ bool vly_tcp_send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
 		sum = vly_checksum_copy(0, to + headers, buf->data, len);
 	if (tcp_len != VLY_TCP_BYTES)
 		sum = vly_checksum_plus(sum, write_stamps(inet, tcp, words));
-	write_headers(inet, tcp, words, tcp_len, len, sum);
+	write_headers(inet, tcp, words, tcp_len, len, sum, offloaded);
 	frame->len = headers + len;
 	frame->flags = offloaded ? VLY_FRAME_COMPLETE : 0;
 	frame->mss = 0;
@@ -129,7 +131,27 @@ bool vly_tcp_send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
 				  VLY_TCP_B_REXMIT);
 	if (vly_unlikely(!(tcp->bits & VLY_TCP_B_ARMED)))
 		vly_tcp_arm_rto(inet, tcp);
-	vly_count(&inet->nic.env->stats->tx_bytes, len);
-	vly_count(&inet->nic.env->stats->tx_calls, 1);
-	return true;
+	return len;
+}
+
+uint32_t vly_tcp_flush_fast(struct vly_inet *inet, struct vly_conn_head **conns, uint32_t count)
+{
+	struct vly_stats *stats = inet->nic.env->stats;
+	uint32_t left = 0, sent = 0;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct vly_conn_head *head = conns[i];
+		uint32_t len = 0;
+
+		if (vly_likely(head->type == VLY_STREAM))
+			len = send_fast(inet, vly_tcp_of(head));
+		if (vly_unlikely(!len))
+			conns[left++] = head;
+		sent += len > 0;
+		bytes += len;
+	}
+	vly_count(&stats->tx_bytes, bytes);
+	vly_count(&stats->tx_calls, sent);
+	return left;
 }

@@ -307,8 +307,6 @@ void vly_tcp_flush(struct vly_inet *inet, struct vly_tcp *tcp)
 {
 	struct vly_conn_head *head = &tcp->head;
 
-	if (vly_likely(vly_tcp_send_fast(inet, tcp)))
-		return;
 	if (vly_unlikely(head->state == VLY_CONNECTING))
 		return;
 	if (vly_unlikely(head->state == VLY_CLOSING)) {
