@@ -359,13 +359,26 @@ static bool close_gap(struct vly_inet *inet, struct vly_tcp *tcp)
 	return true;
 }
 
+/* Whether all of an early segment is kept already. Most are behind all that is. */
+static bool is_kept(const struct vly_inet *inet, const struct vly_tcp *tcp,
+		    const struct vly_tcp_segment *segment)
+{
+	const struct vly_sides *sides = &inet->tcp->sides;
+	const struct vly_side *side = vly_tcp_side(inet, tcp);
+
+	if (!side || side->chunk_tail == VLY_NO_CHUNK || !segment->len)
+		return false;
+	const struct vly_chunk *last = vly_chunk_at(sides, side->chunk_tail);
+	uint32_t end = segment->seq + segment->len;
+
+	return !vly_seq_after(end, last->seq + last->len) &&
+	       !vly_seq_before(vly_chunk_edge(sides, side, segment->seq), end);
+}
+
 static void take_early(struct vly_inet *inet, struct vly_tcp *tcp,
 		       const struct vly_tcp_segment *segment)
 {
-	const struct vly_side *kept = vly_tcp_side(inet, tcp);
-	uint32_t end = segment->seq + segment->len;
-	bool repeated = kept && segment->len &&
-			!vly_seq_before(vly_chunk_edge(&inet->tcp->sides, kept, segment->seq), end);
+	bool repeated = is_kept(inet, tcp, segment);
 
 	inet->stats.tcp_out_of_order++;
 	if (tcp->head.state != VLY_CLOSING &&
@@ -382,7 +395,7 @@ static void take_early(struct vly_inet *inet, struct vly_tcp *tcp,
 	}
 	/* each one is answered: the sender counts them (RFC 5681, 4.2) */
 	if (repeated)
-		vly_tcp_send_dup_ack(inet, tcp, segment->seq, end);
+		vly_tcp_send_dup_ack(inet, tcp, segment->seq, segment->seq + segment->len);
 	else
 		vly_tcp_send_ack(inet, tcp);
 }

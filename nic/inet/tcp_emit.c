@@ -49,10 +49,13 @@ static unsigned sack_blocks(const struct vly_inet *inet, const struct vly_tcp *t
 
 	for (uint32_t at = side->chunk_head; at != VLY_NO_CHUNK;) {
 		const struct vly_chunk *chunk = vly_chunk_at(sides, at);
-		struct block block = {chunk->seq, vly_chunk_edge(sides, side, chunk->seq)};
+		struct block block = {chunk->seq, chunk->seq};
 
-		while (at != VLY_NO_CHUNK && vly_seq_before(vly_chunk_at(sides, at)->seq, block.to))
+		/* they do not overlap: the range goes on as long as the next begins where this ends */
+		while (at != VLY_NO_CHUNK && vly_chunk_at(sides, at)->seq == block.to) {
+			block.to += vly_chunk_at(sides, at)->len;
 			at = vly_chunk_at(sides, at)->next;
+		}
 		if (!vly_seq_after(block.from, tcp->rcv_nxt))
 			continue;
 		bool latest = !vly_seq_after(block.from, side->sack_seq) &&
