@@ -100,6 +100,7 @@ void net_link(struct net *net, unsigned host, bool up);
 /* A frame from nowhere, which arrives at `host`. */
 void net_inject(struct net *net, unsigned host, uint64_t at_ns, const uint8_t *data, uint32_t len);
 
+/* Frames that hosts have and should not have when they are closed. */
 uint32_t net_in_flight(const struct net *net);
 
 #endif
