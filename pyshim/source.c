@@ -89,7 +89,7 @@ static uint64_t backlog(struct source *s, uint64_t now_ns)
 		uint64_t age_ns = now_ns - s->began_ns;
 
 		due = age_ns / 1000000000u * s->spec.rate +
-		      age_ns % 1000000000u * s->spec.rate / 1000000000u;
+		      age_ns % 1000000000u * s->spec.rate / 1000000000u + 1; /* the first at once */
 	}
 	if (s->spec.count && due > s->spec.count)
 		due = s->spec.count;
@@ -211,7 +211,7 @@ static uint64_t next_ns(struct source *s)
 
 	if (!s->open_count || (s->spec.count && offered >= s->spec.count))
 		return UINT64_MAX;
-	return s->spec.rate && s->began_ns ? intended_ns(s, offered + 1) : 0;
+	return s->spec.rate && s->began_ns ? intended_ns(s, offered) : 0;
 }
 
 static void sleep_until(struct source *s, uint64_t now_ns, uint64_t until_ns)

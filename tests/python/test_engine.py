@@ -466,6 +466,20 @@ class Sources(Case):
         self.assertEqual({b - a for a, b in zip(stamps, stamps[1:])}, {1000000})
         self.assertLessEqual(stamps[-1], volley.now_ns())
 
+    def test_a_message_comes_when_its_stamp_says_not_an_interval_later(self):
+        lags = []
+
+        def on_batch(batch):
+            now = volley.now_ns()
+            lags.extend(now - stamp for stamp, kind in zip(batch.stamps, batch.kinds) if kind == volley.DATA)
+
+        with volley.Engine(nic='source:conns=10,rate=50,count=20') as engine:
+            engine.on_batch(on_batch)
+            engine.listen('0.0.0.0:1', style='batch')
+            poll_until(engine, lambda: len(lags) == 20, 'all messages')
+        self.assertGreaterEqual(min(lags), 0)
+        self.assertLess(min(lags), 20000000)
+
     def test_wrong_specifications_are_named(self):
         for spec in ('conns=0', 'nothing=1', 'len=x', 'order=sideways', 'batch', 'rate=-1'):
             for mode in ('inline', 'thread'):
