@@ -94,6 +94,13 @@ void harness_hush(void);
 				     harness_nic());                                               \
 	} while (0)
 
+/* A side of the loop hears the other only, never itself. */
+#define need_talk_to_itself()                                                                      \
+	do {                                                                                       \
+		if (strstr(harness_nic(), "loop,"))                                                \
+			cr_skip_test("%s: a core does not reach itself", harness_nic());           \
+	} while (0)
+
 #define need_family(family)                                                                        \
 	do {                                                                                       \
 		if (!harness_family(family))                                                       \

@@ -61,6 +61,7 @@ Test(flush, happens_before_a_core_sleeps_for_ever)
 	struct vly_config config;
 	struct link link;
 
+	need_talk_to_itself();
 	/* Both ends on one core: were it to sleep first, nobody would wake it. */
 	world_config(&config, 1);
 	world_open_config(&w, &config);

@@ -452,6 +452,7 @@ Test(open, a_core_may_connect_to_itself)
 	struct vly_config config;
 	vly_conn client;
 
+	need_talk_to_itself();
 	world_config(&config, 1);
 	world_open_config(&w, &config);
 	world_listen(&w, 0, NULL, NULL);
