@@ -8,6 +8,7 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 
 import ports
@@ -15,6 +16,7 @@ from suites import HUGE_PAGES, PLUGIN, SUITES
 
 DRIVERS = ('bus_pci', 'bus_vdev', 'mempool_ring', 'net_virtio', 'net_vmxnet3', 'net_e1000')
 PATIENCE_S = 110  # of the contract's waits: emulation is slow. Its cases are ended after 120 s
+STILL_S = 20
 FILES = 65536  # descriptors; the kernel starts us with 1024
 NODES = '/sys/devices/system/node'
 
@@ -97,6 +99,40 @@ def run_program(program, places, limit_s):
     return record
 
 
+class Stillness(threading.Thread):
+    """The longest time for which this machine got no CPU of its host at all."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.longest_s = 0
+        self.over = threading.Event()
+
+    def run(self):
+        last = time.monotonic()
+        while not self.over.wait(0.5):
+            now = time.monotonic()
+            self.longest_s = max(self.longest_s, now - last - 0.5)
+            last = now
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.over.set()
+        self.join()
+
+
+def run_undisturbed(program, places, limit_s):
+    """Watchdogs go off when the host stands still: then what failed is run once more."""
+    with Stillness() as still:
+        record = run_program(program, places, limit_s)
+    if record['result'] in ('FAIL', 'TIMEOUT') and still.longest_s > STILL_S:
+        say(f'{program.name}: {record["result"]}; the host gave no time for {still.longest_s:.0f} s: once more')
+        record = run_program(program, places, limit_s)
+    return record
+
+
 def skip(program, reason):
     return {'name': program.name, 'stdout': reason, 'stderr': '', 'result': 'SKIP', 'seconds': 0}
 
@@ -117,7 +153,8 @@ def run_suite(name, plan, out):
         groups = plan['filter'] or program.groups
         if program.kind == 'criterion' and groups:
             program.command += ('--filter', groups)
-        record = skip(program, reason) if reason else run_program(program, places, plan['limit_s'])
+        record = (skip(program, reason) if reason
+                  else run_undisturbed(program, places, plan['limit_s']))
         record['suite'] = name
         path = os.path.join(out, f'{name}-{number}.json')
         with open(path + '.part', 'w', encoding='utf-8') as file:
