@@ -11,6 +11,7 @@ int command_serve(int argc, char **argv);
 int command_load(int argc, char **argv);
 int command_list(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_keepup(int argc, char **argv);
 
 /* Not for people: started by the others. */
 int command_supervise(int argc, char **argv);

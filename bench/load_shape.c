@@ -214,9 +214,13 @@ json_t *load_shape_message(const struct load_shape *shape)
 	char sources[SOURCES_TEXT_MAX];
 	json_t *steps = json_array();
 
-	if (shape->rate_msg_per_s > 0)
+	if (shape->surge_ns)
 		json_array_append_new(steps, json_pack("{s:I, s:f}", "at_ns", (json_int_t)0,
-						       "rate_msg_per_s", shape->rate_msg_per_s));
+						       "rate_msg_per_s", shape->surge_msg_per_s));
+	if (shape->rate_msg_per_s > 0)
+		json_array_append_new(steps,
+				      json_pack("{s:I, s:f}", "at_ns", (json_int_t)shape->surge_ns,
+						"rate_msg_per_s", shape->rate_msg_per_s));
 	return json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:s}", "steps", steps, "poisson",
 			 (int)!shape->constant, "think_min_ns", (json_int_t)shape->think_min_ns,
 			 "think_max_ns", (json_int_t)shape->think_max_ns, "reconnect",

@@ -15,6 +15,8 @@ struct load_shape {
 	const char *command;   /* for messages */
 	const char *nic;       /* of the load generator; NULL: load_shape_finish() chooses */
 	double rate_msg_per_s; /* offered by all connections together; 0: closed loop */
+	double surge_msg_per_s; /* offered instead for the first surge_ns of an open loop */
+	uint64_t surge_ns;      /* 0: none */
 	bool constant;         /* arrivals evenly spaced, else Poisson */
 	bool arrivals_given;   /* which makes sense with a rate only */
 	uint64_t think_min_ns, think_max_ns;

@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{"pingpong", "start servers one after another, load each, print the comparison",
 	 command_pingpong},
 	{"ab", "compare two servers in alternating blocks until it is decided", command_ab},
+	{"keepup", "find the rate at which a consumer, in Python or C, falls behind", command_keepup},
 	{"compare", "compare two result files", command_compare},
 	{"serve", "run one server for a load generator on this or another machine", command_serve},
 	{"load", "load a server that runs already", command_load},

@@ -23,8 +23,7 @@ int result_open(struct result_file *result, const char *path)
 	return result->file ? 0 : -errno;
 }
 
-/* Takes `line`. */
-static void write_line(struct result_file *result, json_t *line)
+void result_write(struct result_file *result, json_t *line)
 {
 	if (result->file && line && !result->err) {
 		errno = 0;
@@ -114,7 +113,9 @@ void result_header(struct result_file *result, const struct result_head *head)
 	json_object_set_new(plan, "load", load_shape_plan(&o->shape));
 	json_object_set_new(line, "plan", plan);
 	json_object_set(line, "environment", head->environment);
-	write_line(result, line);
+	if (head->keepup)
+		json_object_set(line, "keepup", head->keepup);
+	result_write(result, line);
 }
 
 static json_t *latency_json(const struct run_result *run)
@@ -203,13 +204,9 @@ static void add_costs(json_t *line, const struct run_result *run)
 			    counted ? syscalls_by_name_json(run->syscalls) : json_null());
 }
 
-void result_run(struct result_file *result, const char *workload,
-		const struct load_options *options, const struct run_result *run)
+json_t *result_run_line(const char *workload, const struct load_options *options,
+			const struct run_result *run)
 {
-	if (run->status <= RUN_INTERRUPTED)
-		result->runs[run->status]++;
-	if (!result->file)
-		return;
 	json_t *line = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I}", "type",
 				 "run", "workload", workload, "variant", run->variant, "run",
 				 (json_int_t)run->run, "order", (json_int_t)run->order, "attempt",
@@ -240,7 +237,16 @@ void result_run(struct result_file *result, const char *workload,
 	run_load_json(line, run, options);
 	add_costs(line, run);
 	json_object_set_new(line, "hdr", text(run->hdr));
-	write_line(result, line);
+	return line;
+}
+
+void result_run(struct result_file *result, const char *workload,
+		const struct load_options *options, const struct run_result *run)
+{
+	if (run->status <= RUN_INTERRUPTED)
+		result->runs[run->status]++;
+	if (result->file)
+		result_write(result, result_run_line(workload, options, run));
 }
 
 void result_end(struct result_file *result, const char *status, int exit_code)
@@ -249,7 +255,7 @@ void result_end(struct result_file *result, const char *status, int exit_code)
 
 	if (!result->file)
 		return;
-	write_line(result, json_pack("{s:s, s:s, s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I}}", "type",
+	result_write(result, json_pack("{s:s, s:s, s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I}}", "type",
 				     "end", "status", status, "exit_code", exit_code, "ended",
 				     utc_now(now, sizeof(now)), "runs", "ok",
 				     (json_int_t)result->runs[RUN_OK], "invalid",

@@ -32,11 +32,17 @@ struct result_head {
 	const char *load_nic;
 	json_t *rows;        /* borrowed: array of {name, command} */
 	json_t *environment; /* borrowed */
+	json_t *keepup;      /* borrowed: settings of volley keepup; NULL: it is another command */
 };
 
 void result_header(struct result_file *result, const struct result_head *head);
 void result_run(struct result_file *result, const char *workload,
 		const struct load_options *options, const struct run_result *run);
+/* Its line, for a workload that has more to say; then result_write(), which takes it. */
+json_t *result_run_line(const char *workload, const struct load_options *options,
+			const struct run_result *run);
+void result_write(struct result_file *result, json_t *line);
+
 /* `status`: "complete" or "interrupted". */
 void result_end(struct result_file *result, const char *status, int exit_code);
 

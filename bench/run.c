@@ -267,7 +267,7 @@ static void blank(struct run_result *r)
 	run_load_blank(&r->load);
 }
 
-static void describe(const struct run_spec *spec, struct run_result *r)
+void run_describe(const struct run_spec *spec, struct run_result *r)
 {
 	time_t now = time(NULL);
 	struct tm utc;
@@ -512,7 +512,7 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 	const struct load_options *o = spec->options;
 	struct live live = {.spec = spec, .result = result, .loop = -1};
 
-	describe(spec, result);
+	run_describe(spec, result);
 	if (spec->variant && spec->variant->loop) {
 		live.loop = make_loop(spec);
 		if (live.loop < 0) {
@@ -556,7 +556,7 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 
 void run_unavailable(const struct run_spec *spec, const char *reason, struct run_result *result)
 {
-	describe(spec, result);
+	run_describe(spec, result);
 	doubt_reason(result, RUN_UNAVAILABLE, "%s", reason);
 }
 

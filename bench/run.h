@@ -133,6 +133,9 @@ struct run_result {
 /* Runs it. The result, whatever its status, is to be given to run_result_fini(). */
 void run_execute(const struct run_spec *spec, struct run_result *result);
 
+/* What the spec says alone: nothing is measured yet. */
+void run_describe(const struct run_spec *spec, struct run_result *result);
+
 /* A result for a row that cannot run here. */
 void run_unavailable(const struct run_spec *spec, const char *reason, struct run_result *result);
 

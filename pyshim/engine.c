@@ -9,6 +9,7 @@
 #include "pyshim/batch.h"
 #include "pyshim/dispatch.h"
 #include "pyshim/listener.h"
+#include "pyshim/meter.h"
 #include "pyshim/python_compat.h"
 #include "pyshim/send_queue.h"
 #include "pyshim/signals.h"
@@ -60,6 +61,11 @@ int engine_open_link(struct engine *engine)
 	}
 	if (error) {
 		state_raise(error, engine->options.nic);
+		return -1;
+	}
+	if (engine->options.meter[0] && (error = meter_open(engine->options.meter, &engine->meter))) {
+		engine_shut(engine);
+		state_raise(error, engine->options.meter);
 		return -1;
 	}
 	engine->core = engine->link->core;
@@ -126,13 +132,23 @@ done:
 
 /* ---- polling ---- */
 
+static void dispatch(struct engine *engine, struct vly_event *events, int count)
+{
+	struct meter *meter = engine->meter;
+	uint64_t began_ns = meter ? vly_now_ns() : 0;
+
+	dispatch_todo(engine);
+	dispatch_events(engine, events, count);
+	if (meter)
+		meter_batch(meter, events, count, began_ns, vly_now_ns());
+}
+
 static int hand_out(struct engine *engine, struct vly_event *events, int count)
 {
 	engine->dispatching = true;
 	engine->events = events;
 	engine->events_count = count;
-	dispatch_todo(engine);
-	dispatch_events(engine, events, count);
+	dispatch(engine, events, count);
 	engine->events_count = 0;
 	engine->dispatching = false;
 	if (engine->close_wanted)
@@ -151,6 +167,7 @@ static int hand_out(struct engine *engine, struct vly_event *events, int count)
 static int poll_link(struct engine *engine, struct vly_event **events, int64_t timeout_ns)
 {
 	struct link *link = engine->link;
+	uint64_t polled_ns = 0;
 	int count;
 
 	if (timeout_ns == 0)
@@ -158,8 +175,12 @@ static int poll_link(struct engine *engine, struct vly_event **events, int64_t t
 	engine->polling = true;
 	Py_BEGIN_ALLOW_THREADS;
 	count = link->ops->poll(link, events, timeout_ns);
+	if (engine->meter)
+		polled_ns = vly_now_ns();
 	Py_END_ALLOW_THREADS;
 	engine->polling = false;
+	if (engine->meter)
+		meter_gil_wait(engine->meter, vly_now_ns() - polled_ns);
 	return count;
 }
 
@@ -265,6 +286,8 @@ static void close_link(struct engine *engine, bool tell)
 		engine->back = NULL;
 	}
 	link->ops->close(link);
+	meter_close(engine->meter);
+	engine->meter = NULL;
 	signals_close(engine);
 	ticket_drop_all(engine);
 	lose_all(engine, tell);

@@ -12,6 +12,7 @@ struct listener;
 struct transport;
 struct column_pool;
 struct ticket;
+struct meter;
 
 /* What an event's `user` points to; objects are aligned to 16 bytes. */
 enum user_tag {
@@ -42,6 +43,7 @@ static inline void *user_object(void *user)
 /* What the caller asked for; strings live as long as the engine. */
 struct engine_options {
 	char nic[512];
+	char meter[128]; /* the file of a struct meter, "" for none */
 	char cpus[32];
 	int cpu;       /* -1: any */
 	bool threaded; /* mode="thread" */
@@ -71,6 +73,8 @@ struct engine {
 	PyObject *extras;       /* a set: the watches and timers that are running */
 	struct ticket *tickets; /* sends whose memory is lent to the engine */
 	struct ticket *tickets_free;
+
+	struct meter *meter; /* what batches are measured with; NULL */
 
 	struct vly_event *events; /* of the poll that is being handed out */
 	int events_count;

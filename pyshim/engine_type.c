@@ -467,7 +467,7 @@ static void engine_dealloc(struct engine *self)
 	"Engine(*, nic='auto', mode='inline', cpu=None, max_batch=256, ring=4096, spin_us=0,\n"      \
 	"       idle='sleep', overload='pause', prefetch=True, max_pinned=64, flush_every=0,\n"      \
 	"       flush_ns=0, conns_max=16384, tx_budget=None, close_timeout=None,\n"                  \
-	"       huge_pages=True, tx_bufs=None)\n\n"                                                  \
+	"       huge_pages=True, tx_bufs=None, meter=None)\n\n"                                      \
 	"One engine: one core, polled by the thread that makes it (mode='inline'), or by a\n"        \
 	"thread of its own (mode='thread').\n\n"                                                     \
 	"nic: 'auto', 'uring', 'epoll', 'inet:...'; or 'source:...', completions without a\n"        \
@@ -481,7 +481,8 @@ static void engine_dealloc(struct engine *self)
 	"is taken now. tx_budget: bytes that one connection may queue in the engine. tx_bufs:\n"     \
 	"buffers for what is queued, of all connections; over inet each message keeps one until\n"   \
 	"it is acknowledged, so take as many as there are connections.\n"                            \
-	"close_timeout: seconds that an orderly close may take."
+	"close_timeout: seconds that an orderly close may take. meter: a file that volley keepup\n"   \
+	"watches."
 
 static PyMethodDef engine_methods[] = {
 	{"listen", METHOD(method_listen), METH_VARARGS | METH_KEYWORDS,

@@ -7,7 +7,7 @@
 
 /* What the parser fills in; names and defaults are those of Engine(). */
 struct arguments {
-	const char *nic, *mode, *overload, *idle;
+	const char *nic, *mode, *overload, *idle, *meter;
 	PyObject *cpu, *tx_budget, *tx_bufs, *close_timeout;
 	Py_ssize_t max_batch, ring, max_pinned, flush_every, conns_max;
 	long long flush_ns;
@@ -159,7 +159,8 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 	static const char *const names[] = {
 		"nic",       "mode",      "cpu",           "max_batch",  "ring",        "spin_us",
 		"idle",      "overload",  "prefetch",      "max_pinned", "flush_every", "flush_ns",
-		"conns_max", "tx_budget", "close_timeout", "huge_pages", "tx_bufs",     NULL};
+		"conns_max", "tx_budget", "close_timeout", "huge_pages", "tx_bufs",     "meter",
+		NULL};
 	static const char *const modes[4] = {"inline", "thread", NULL};
 	static const char *const overloads[4] = {"pause", "drop", NULL};
 	struct engine_options *options = &engine->options;
@@ -194,10 +195,10 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 	if (options_check_types(kwargs, types))
 		return -1;
 	if (!PyArg_ParseTupleAndKeywords(
-		    args, kwargs, "|s$sOnndzspnnLnOOpO:Engine", (char **)(uintptr_t)names, &a.nic,
+		    args, kwargs, "|s$sOnndzspnnLnOOpOz:Engine", (char **)(uintptr_t)names, &a.nic,
 		    &a.mode, &a.cpu, &a.max_batch, &a.ring, &a.spin_us, &a.idle, &a.overload,
 		    &a.prefetch, &a.max_pinned, &a.flush_every, &a.flush_ns, &a.conns_max,
-		    &a.tx_budget, &a.close_timeout, &a.huge_pages, &a.tx_bufs))
+		    &a.tx_budget, &a.close_timeout, &a.huge_pages, &a.tx_bufs, &a.meter))
 		return -1;
 	vly_config_init(&options->config);
 	mode = choose("mode", a.mode, modes);
@@ -213,6 +214,11 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 		return -1;
 	options->threaded = mode == 1;
 	options->drop = overload == 1;
+	if (a.meter && strlen(a.meter) >= sizeof(options->meter)) {
+		PyErr_SetString(PyExc_ValueError, "meter is too long");
+		return -1;
+	}
+	snprintf(options->meter, sizeof(options->meter), "%s", a.meter ? a.meter : "");
 	snprintf(options->nic, sizeof(options->nic), "%s", a.nic);
 	options->config.nic = options->nic;
 	options->config.huge_pages = a.huge_pages;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,15 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pyshim/generator.h"
+#include "pyshim/link_none.h"
+#include "pyshim/meter.h"
 #include "pyshim/source_spec.h"
 
 /*
  * What it includes: the event array, a payload per message in memory that was written long ago, and a
  * copy of each answer into a sink. What it leaves out: queues, buffers and lists of the engine, the nic,
  * the kernel. All connections open at once when something listens; each message goes to the next
- * connection, in random or linear order.
+ * connection, in random or linear order. They are made here, when they are asked for and due; or by a
+ * generator on a CPU of its own, which waits for nobody.
  */
 #define SINK_BYTES 65536u
+#define YIELD_EVERY 64 /* looks that found nothing */
+#define unlikely(x) __builtin_expect(!!(x), 0)
 /* Payloads are made in a ring that a receive buffer's worth of messages goes round in. */
 #define RING_BYTES (1u << 20)
 #define SLOTS_HANDLE(slot) (((vly_conn)1 << VLY_SLOT_BITS) | (slot))
@@ -55,6 +62,9 @@ struct source {
 	uint32_t cookies_count, cookies_room;
 	uint32_t next; /* linear order */
 	uint64_t random;
+	struct generator *generator; /* NULL: messages are made here */
+	struct meter *meter;
+	uint64_t held_up_ns; /* since when a connection that is not read holds up the others; 0 */
 	_Atomic uint64_t began_ns; /* when the first message was due */
 	int wake_fd;
 	atomic_bool woken;
@@ -204,6 +214,55 @@ static int give_data(struct source *s, struct vly_event *events, int n, uint64_t
 	return n;
 }
 
+/* What the generator has ready. A connection that is not read holds up what came behind it. */
+static int take_generated(struct source *s, struct vly_event *events, int n)
+{
+	struct generator_message message;
+	uint64_t delivered = 0, lost = 0, sum = 0;
+	bool held_up = false;
+
+	generator_start(s->generator);
+	if (s->spec.skim) {
+		meter_add(&s->meter->delivered, generator_skim(s->generator));
+		return n;
+	}
+	while (n < (int)s->spec.batch && generator_next(s->generator, &message)) {
+		struct slot *slot = &s->slots[message.index];
+
+		if (unlikely(slot->state != SLOT_OPEN)) {
+			lost++;
+			continue;
+		}
+		if (unlikely(slot->paused)) {
+			generator_put_back(s->generator);
+			held_up = true;
+			break;
+		}
+		events[n++] = (struct vly_event){
+			.conn = SLOTS_HANDLE(message.index),
+			.user = slot->user,
+			.data = message.data,
+			.len = (uint32_t)s->spec.len,
+			.kind = VLY_DATA,
+			.stamp_ns = message.stamp_ns,
+		};
+		sum += message.number;
+		delivered++;
+	}
+	meter_add(&s->meter->delivered, delivered);
+	meter_add(&s->meter->delivered_sum, sum);
+	if (lost)
+		meter_add(&s->meter->lost, lost);
+	if (unlikely(held_up != (s->held_up_ns != 0))) {
+		uint64_t now_ns = vly_now_ns();
+
+		if (!held_up)
+			meter_add(&s->meter->paused_ns, now_ns - s->held_up_ns);
+		s->held_up_ns = held_up ? now_ns : 0;
+	}
+	return n;
+}
+
 /* When the next message is due; UINT64_MAX: not before somebody acts. */
 static uint64_t next_ns(struct source *s)
 {
@@ -227,6 +286,13 @@ static void sleep_until(struct source *s, uint64_t now_ns, uint64_t until_ns)
 	ppoll(&bell, 1, until_ns == UINT64_MAX ? NULL : &timeout, NULL);
 }
 
+/* It polls, as a core with a network card of its own does, and lets others have the CPU if they want it. */
+static void look_again(uint32_t *looks)
+{
+	if (++*looks % YIELD_EVERY == 0)
+		sched_yield();
+}
+
 static bool take_wake(struct source *s)
 {
 	uint64_t value;
@@ -244,8 +310,11 @@ static int source_poll(struct link *link, struct vly_event **events, int64_t tim
 	struct source *s = of(link);
 	uint64_t now_ns = vly_now_ns();
 	uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : now_ns + (uint64_t)timeout_ns;
+	uint32_t looks = 0;
 
 	*events = s->events;
+	if (s->generator)
+		generator_release(s->generator);
 	for (;;) {
 		int n = give_cookies(s, s->events, 0, now_ns);
 
@@ -254,14 +323,21 @@ static int source_poll(struct link *link, struct vly_event **events, int64_t tim
 
 		n = give_ends(s, s->events, n, now_ns);
 		n = give_opens(s, s->events, n, now_ns);
-		if (all_open && s->open_count)
+		if (all_open && s->generator)
+			n = take_generated(s, s->events, n);
+		else if (all_open && s->open_count)
 			n = give_data(s, s->events, n, now_ns);
 		if (n || take_wake(s) || now_ns >= until_ns)
 			return n;
-		uint64_t due_ns = next_ns(s);
+		if (s->generator) {
+			look_again(&looks);
+		} else {
+			uint64_t due_ns = next_ns(s);
 
-		sleep_until(s, now_ns,
-			    due_ns < until_ns ? (due_ns > now_ns ? due_ns : now_ns) : until_ns);
+			sleep_until(s, now_ns,
+				    due_ns < until_ns ? (due_ns > now_ns ? due_ns : now_ns)
+						      : until_ns);
+		}
 		now_ns = vly_now_ns();
 	}
 }
@@ -299,17 +375,6 @@ static int source_unlisten(struct link *link, vly_conn conn)
 	return 0;
 }
 
-static int source_connect(struct link *link, const struct vly_addr *to, const struct vly_addr *from,
-			  void *user, vly_conn *conn)
-{
-	(void)link;
-	(void)to;
-	(void)from;
-	(void)user;
-	(void)conn;
-	return -EOPNOTSUPP;
-}
-
 static int source_set_user(struct link *link, vly_conn conn, void *user)
 {
 	struct slot *slot = find(of(link), conn);
@@ -317,18 +382,6 @@ static int source_set_user(struct link *link, vly_conn conn, void *user)
 	if (!slot)
 		return -ENOTCONN;
 	slot->user = user;
-	return 0;
-}
-
-static int source_name(struct link *link, vly_conn conn, struct vly_addr *local,
-		       struct vly_addr *peer)
-{
-	(void)link;
-	(void)conn;
-	if (local)
-		*local = (struct vly_addr){.family = VLY_IP4, .port = 1};
-	if (peer)
-		*peer = (struct vly_addr){.family = VLY_IP4, .port = 1};
 	return 0;
 }
 
@@ -341,6 +394,8 @@ static int source_send(struct link *link, vly_conn conn, const void *data, uint3
 		return -ENOTCONN;
 	count(&s->replies, 1);
 	count(&s->reply_bytes, len);
+	if (s->meter)
+		meter_add(&s->meter->replied, 1);
 	while (len) {
 		uint32_t room = SINK_BYTES - s->sink_at;
 		uint32_t part = len < room ? len : room;
@@ -372,12 +427,6 @@ static int source_send_owned(struct link *link, vly_conn conn, const void *data,
 	if (!error)
 		s->cookies[s->cookies_count++] = cookie;
 	return error;
-}
-
-static int source_flush(struct link *link)
-{
-	(void)link;
-	return 0;
 }
 
 static int source_shutdown(struct link *link, vly_conn conn)
@@ -432,38 +481,6 @@ static int source_resume(struct link *link, vly_conn conn)
 	return pause_slot(link, conn, false);
 }
 
-static int source_watch(struct link *link, int fd, short mask, void *user, vly_conn *conn)
-{
-	(void)link;
-	(void)fd;
-	(void)mask;
-	(void)user;
-	(void)conn;
-	return -EOPNOTSUPP;
-}
-
-static int source_timer_start(struct link *link, uint64_t delay_ns, void *user, vly_timer *timer)
-{
-	(void)link;
-	(void)delay_ns;
-	(void)user;
-	(void)timer;
-	return -EOPNOTSUPP;
-}
-
-static int source_timer_cancel(struct link *link, vly_timer timer)
-{
-	(void)link;
-	(void)timer;
-	return -EOPNOTSUPP;
-}
-
-static int source_fd(struct link *link)
-{
-	(void)link;
-	return -EOPNOTSUPP;
-}
-
 static void source_wake(struct link *link)
 {
 	struct source *s = of(link);
@@ -480,8 +497,8 @@ static int source_stats(struct link *link, struct vly_stats *stats, struct link_
 
 	*stats = (struct vly_stats){0};
 	*more = (struct link_stats){
-		.source_offered = read_count(&s->offered),
-		.source_sum = read_count(&s->sum),
+		.source_offered = read_count(s->meter ? &s->meter->offered : &s->offered),
+		.source_sum = read_count(s->meter ? &s->meter->delivered_sum : &s->sum),
 		.source_replies = read_count(&s->replies),
 		.source_reply_bytes = read_count(&s->reply_bytes),
 		.source_backlog = s->spec.rate && s->began_ns ? backlog(s, vly_now_ns()) : 0,
@@ -493,6 +510,8 @@ static void source_close(struct link *link)
 {
 	struct source *s = of(link);
 
+	generator_close(s->generator);
+	meter_close(s->meter);
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);
 	free(s->slots);
@@ -508,21 +527,21 @@ static const struct link_ops source_ops = {
 	.poll = source_poll,
 	.listen = source_listen,
 	.unlisten = source_unlisten,
-	.connect = source_connect,
+	.connect = link_no_connect,
 	.set_user = source_set_user,
-	.name = source_name,
+	.name = link_no_name,
 	.send = source_send,
 	.send_owned = source_send_owned,
-	.flush = source_flush,
+	.flush = link_no_flush,
 	.shutdown = source_shutdown,
 	.close_conn = source_close_conn,
 	.abort = source_abort,
 	.pause = source_pause,
 	.resume = source_resume,
-	.watch = source_watch,
-	.timer_start = source_timer_start,
-	.timer_cancel = source_timer_cancel,
-	.fd = source_fd,
+	.watch = link_no_watch,
+	.timer_start = link_no_timer_start,
+	.timer_cancel = link_no_timer_cancel,
+	.fd = link_no_fd,
 	.wake = source_wake,
 	.stats = source_stats,
 	.close = source_close,
@@ -555,6 +574,11 @@ int link_open_source(const char *spec, const struct vly_config *config, char *wh
 	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	error = s->wake_fd < 0 ? -errno : -ENOMEM;
 	if (!s->slots || !s->closing || !s->events || !s->ring || !s->sink || s->wake_fd < 0)
+		goto fail;
+	error = s->spec.meter[0] ? meter_open(s->spec.meter, &s->meter) : 0;
+	if (!error && s->meter)
+		error = generator_open(&s->spec, s->meter, &s->generator);
+	if (error)
 		goto fail;
 	*out = &s->link;
 	return 0;

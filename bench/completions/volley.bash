@@ -17,12 +17,16 @@ _volley()
 		return
 	fi
 	case $before in
-	-j | --json | --python) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
+	-j | --json | --python | --save-plot) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
 	-e | --exec) mapfile -t COMPREPLY < <(compgen -c -- "$cur") && return ;;
 	--format) words='text markdown csv' ;;
 	--preset) words='smoke standard publish' ;;
 	--by) words='auto cpu rate' ;;
 	--nic | --load-nic) words='auto uring epoll' ;;
+	--source) words='internal uring loop' ;;
+	--work) words='echo sink record' ;;
+	--gc) words='on off frozen' ;;
+	--mode) words='inline thread' ;;
 	--arrivals) words='poisson constant' ;;
 	--server-cpus | --load-cpus) words=none ;;
 	esac
@@ -31,6 +35,7 @@ _volley()
 	elif [[ ! $words ]]; then
 		case $command in
 		pingpong | ab | serve) words=$("$volley" list 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_]*\)  *available .*/\1/p') ;;
+		keepup) words=$("$volley" keepup --help 2>/dev/null | sed -n '/^Consumers:/,/^$/p' | grep -o '[a-z]*_[a-z]*') ;;
 		compare) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
 		esac
 	fi

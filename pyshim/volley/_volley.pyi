@@ -121,6 +121,7 @@ class Engine:
         close_timeout: Optional[float] = None,
         huge_pages: bool = True,
         tx_bufs: Optional[int] = None,
+        meter: Optional[str] = None,
     ) -> None: ...
     @property
     def nic(self) -> str: ...

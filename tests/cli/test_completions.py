@@ -11,7 +11,7 @@ import volley_cli
 from volley_cli import VolleyTest
 
 FOLDER = os.path.join(volley_cli.TOP, 'bench', 'completions')
-COMMANDS = ('pingpong', 'ab', 'compare', 'serve', 'load', 'list', 'doctor')
+COMMANDS = ('pingpong', 'ab', 'keepup', 'compare', 'serve', 'load', 'list', 'doctor')
 
 ZSH = r'''
 typeset -a words; words=("$@[2,-1]"); CURRENT=$#words

@@ -7,7 +7,7 @@ import unittest
 import volley_cli
 from volley_cli import VolleyTest
 
-COMMANDS = ('pingpong', 'ab', 'compare', 'serve', 'load', 'list', 'doctor')
+COMMANDS = ('pingpong', 'ab', 'keepup', 'compare', 'serve', 'load', 'list', 'doctor')
 
 
 class Help(VolleyTest):

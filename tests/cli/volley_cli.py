@@ -147,8 +147,10 @@ class VolleyTest(unittest.TestCase):
             validator.validate(line)
         self.assertEqual(lines[0]['type'], 'header')
         self.assertEqual(lines[-1]['type'], 'end')
-        runs = lines[1:-1]
-        self.assertEqual({run['type'] for run in runs} - {'run'}, set())
+        runs = [line for line in lines[1:-1] if line['type'] == 'run']
+        self.answers = lines[1 + len(runs):-1]
+        wanted = {'answer'} if lines[0]['workload'] == 'keepup' else set()
+        self.assertEqual({answer['type'] for answer in self.answers} - wanted, set())
         for status, count in lines[-1]['runs'].items():
             self.assertEqual(count, sum(run['status'] == status for run in runs), status)
         return lines[0], runs, lines[-1]

@@ -1,0 +1,219 @@
+/* keepup_row.c - all trials of one consumer: two searches, overloads, and what they say */
+#include "bench/keepup.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ATTEMPTS 4          /* of a trial that the machine disturbed */
+#define OVERLOAD_ATTEMPTS 3
+#define GOODPUT_MIN 0.9
+#define RECOVERY_MAX_NS 1e9
+#define GENERATOR_MARGIN 1.2
+#define FASTEST 1e9         /* as fast as it can */
+
+const double keepup_overloads[KEEPUP_OVERLOADS] = {1.1, 1.5, 2};
+
+static bool is_interrupted(const struct keepup *keepup)
+{
+	return atomic_load_explicit(&keepup->interrupted, memory_order_relaxed);
+}
+
+int keepup_past_add(struct keepup *keepup, const char *name, const struct trial *trial)
+{
+	if (keepup->pasts_count == keepup->pasts_size) {
+		size_t size = keepup->pasts_size * 2 + 64;
+		struct keepup_past *pasts = realloc(keepup->pasts, size * sizeof(*pasts));
+
+		if (!pasts)
+			return -1;
+		keepup->pasts = pasts;
+		keepup->pasts_size = size;
+	}
+	keepup->pasts[keepup->pasts_count++] = (struct keepup_past){name, *trial};
+	return 0;
+}
+
+static bool same(double a, double b)
+{
+	return (isnan(a) && isnan(b)) || fabs(a - b) < 0.5;
+}
+
+static const struct trial *find(const struct keepup *keepup, const char *name, const struct trial_spec *spec)
+{
+	double rest = spec->rest_rate > 0 ? spec->rest_rate : (double)NAN;
+
+	for (size_t i = 0; i < keepup->pasts_count; i++) {
+		const struct keepup_past *past = &keepup->pasts[i];
+
+		if (strcmp(past->name, name) == 0 && past->trial.kind == spec->kind &&
+		    same(past->trial.rate, spec->rate) && same(past->trial.rest_rate, rest) &&
+		    past->trial.run.attempt == spec->attempt)
+			return &past->trial;
+	}
+	return NULL;
+}
+
+static void announce(struct keepup *keepup, const struct trial_spec *spec)
+{
+	char label[96];
+
+	snprintf(label, sizeof(label), "%.30s: %s %.0f msg/s%s", spec->consumer->variant.name,
+		 trial_kind_name(spec->kind), spec->rate, spec->attempt > 1 ? " again" : "");
+	progress_run(&keepup->progress, label, 1, false);
+}
+
+const struct trial *keepup_trial(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind, double rate,
+				 double rest_rate, uint32_t attempt)
+{
+	struct trial_spec spec = {
+		.plan = &keepup->plan,
+		.consumer = row->consumer,
+		.kind = kind,
+		.rate = rate,
+		.rest_rate = rest_rate,
+		.number = ++row->trials,
+		.attempt = attempt,
+	};
+	const struct trial *past = find(keepup, row->consumer->variant.name, &spec);
+	struct trial trial;
+
+	if (past || is_interrupted(keepup))
+		return past;
+	announce(keepup, &spec);
+	trial_execute(&spec, &trial);
+	keepup_file_trial(keepup, row, &trial);
+	keepup->progress.runs_done++;
+	trial_fini(&trial); /* what it owned is in the file */
+	if (keepup_past_add(keepup, row->consumer->variant.name, &trial) != 0 ||
+	    trial.run.status == RUN_INTERRUPTED)
+		return NULL;
+	return &keepup->pasts[keepup->pasts_count - 1].trial;
+}
+
+/* The row cannot be measured. */
+static void give_up(struct keepup_row *row, const struct trial *trial)
+{
+	row->answer.status = trial->run.status;
+	snprintf(row->answer.reason, sizeof(row->answer.reason), "%s",
+		 trial->run.reasons_count ? trial->run.reasons[0] : "see the result file");
+}
+
+/* 1: it keeps up, 0: it does not; -1: there is no saying. */
+static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind, double rate, double limit_ns)
+{
+	for (uint32_t attempt = 1; attempt <= ATTEMPTS; attempt++) {
+		const struct trial *trial = keepup_trial(keepup, row, kind, rate, 0, attempt);
+
+		if (!trial)
+			return -1;
+		if (trial->run.status == RUN_FAILED) {
+			give_up(row, trial);
+			return -1;
+		}
+		if (trial_keeps_up(trial, limit_ns)) {
+			if (kind == TRIAL_CONFIRM || isnan(row->answer.cpu_us_per_msg)) {
+				row->answer.cpu_us_per_msg = trial->run.server_cpu_us_per_msg;
+				row->answer.batch_p50 = trial->batch_p50;
+			}
+			return 1;
+		}
+		if (trial_generator_limited(trial))
+			row->answer.limited = true;
+		if (!trial_doubtful(trial))
+			return 0;
+		row->answer.taken_share = fmax(row->answer.taken_share, trial->taken_share);
+	}
+	return 0;
+}
+
+static void expect(struct keepup *keepup, unsigned int left)
+{
+	keepup->progress.runs = keepup->progress.runs_done + (left ? left : 1);
+}
+
+static bool search(struct keepup *keepup, struct keepup_row *row, unsigned int index)
+{
+	struct search *search = &row->answer.searches[index];
+	unsigned int after = keepup->no_overload || index > 0 ? 0 : KEEPUP_OVERLOADS;
+
+	search_begin(search, keepup->start, keepup->min, keepup->max);
+	while (search->phase != SEARCH_DONE) {
+		expect(keepup, search_left(search) + after);
+		int passed = keeps_up(keepup, row,
+				      search->phase == SEARCH_CONFIRMING ? TRIAL_CONFIRM : TRIAL_SEARCH,
+				      search->rate, keepup->limits_ns[index]);
+
+		if (passed < 0)
+			return false;
+		search_tell(search, passed);
+	}
+	row->answer.known[index] = true;
+	return true;
+}
+
+static void overload(struct keepup *keepup, struct keepup_row *row, unsigned int index)
+{
+	struct keepup_overload *o = &row->answer.overloads[index];
+	double base = row->answer.searches[0].rate;
+	double rate = floor(base * keepup_overloads[index]);
+
+	expect(keepup, KEEPUP_OVERLOADS - index);
+	for (uint32_t attempt = 1; attempt <= OVERLOAD_ATTEMPTS && !o->held; attempt++) {
+		const struct trial *trial =
+			keepup_trial(keepup, row, TRIAL_OVERLOAD, rate, floor(base / 2), attempt);
+
+		if (!trial || trial->run.status == RUN_FAILED)
+			return;
+		double share = trial->goodput / base;
+
+		if (o->known && !(share > o->goodput_share))
+			continue;
+		o->known = true;
+		o->goodput_share = share;
+		o->recovery_ns = trial->recovery_ns;
+		o->held = share >= GOODPUT_MIN && trial->recovery_ns <= RECOVERY_MAX_NS;
+	}
+}
+
+void keepup_search_row(struct keepup *keepup, struct keepup_row *row)
+{
+	struct keepup_answer *answer = &row->answer;
+
+	answer->status = RUN_OK;
+	answer->cpu_us_per_msg = answer->batch_p50 = answer->kappa = (double)NAN;
+	if (row->unavailable[0]) {
+		answer->status = RUN_UNAVAILABLE;
+		snprintf(answer->reason, sizeof(answer->reason), "%s", row->unavailable);
+		return;
+	}
+	for (unsigned int i = 0; i < KEEPUP_LIMITS && search(keepup, row, i); i++)
+		;
+	if (answer->known[0] && answer->searches[0].rate > 0 && !keepup->no_overload)
+		for (unsigned int i = 0; i < KEEPUP_OVERLOADS && !is_interrupted(keepup); i++)
+			overload(keepup, row, i);
+	if (is_interrupted(keepup) && answer->status == RUN_OK && !answer->known[KEEPUP_LIMITS - 1])
+		answer->status = RUN_INTERRUPTED;
+	/* The generator has to be able to do a fifth more than what it is asked to prove. */
+	if (answer->known[0] && answer->searches[0].rate > keepup->generator / GENERATOR_MARGIN)
+		answer->limited = true;
+}
+
+void keepup_prove_generator(struct keepup *keepup)
+{
+	struct keepup_row null = {.consumer = consumer_find("c_null", NULL)};
+	const struct trial *trial;
+
+	keepup->generator = keepup->ceiling = (double)NAN;
+	if (keepup->setting.feed != FEED_INTERNAL)
+		return;
+	null.consumer->setting = &keepup->setting;
+	expect(keepup, 2);
+	trial = keepup_trial(keepup, &null, TRIAL_GENERATOR, FASTEST, 0, 1);
+	if (trial && trial->run.status == RUN_OK)
+		keepup->generator = trial->run.rate_msg_per_s;
+	trial = keepup_trial(keepup, &null, TRIAL_CEILING, FASTEST, 0, 1);
+	if (trial && trial->run.status == RUN_OK)
+		keepup->ceiling = trial->run.rate_msg_per_s;
+}

@@ -1,0 +1,120 @@
+# keepup_watch.py - what a consumer of volley keepup tells about itself: pauses, memory, what it was set to
+"""Part of keepup.py."""
+import gc
+import json
+import os
+import sys
+import threading
+import time
+
+
+class Pauses:
+    """The collector's pauses, in nanoseconds."""
+
+    def __init__(self):
+        self.count = self.total_ns = self.max_ns = self.began_ns = 0
+        gc.callbacks.append(self.note)
+
+    def note(self, phase, _):
+        now = time.perf_counter_ns()
+        if phase == "start":
+            self.began_ns = now
+            return
+        took = now - self.began_ns
+        self.count += 1
+        self.total_ns += took
+        self.max_ns = max(self.max_ns, took)
+
+
+def set_collector(kind):
+    """on, off, or frozen: what lives already is never looked at again."""
+    gc.collect()
+    if kind == "off":
+        gc.disable()
+    elif kind == "frozen":
+        gc.freeze()
+
+
+def compete():
+    """Another thread that computes in Python, for ever."""
+    def work():
+        number = 1
+        while True:
+            number = number * 1103515245 + 12345 & 0x7fffffff
+    threading.Thread(target=work, daemon=True).start()
+
+
+def calibrated_delay(wanted_ns):
+    """A function that takes so many nanoseconds when it is called, and what it really takes."""
+    clock = time.perf_counter_ns
+    target = wanted_ns
+
+    def delay():
+        end = clock() + target
+        while clock() < end:
+            pass
+
+    def cost():
+        # The loop around it is not part of it.
+        best = None
+        for _ in range(5):
+            begin = clock()
+            for _ in range(4000):
+                pass
+            middle = clock()
+            for _ in range(4000):
+                delay()
+            taken = (clock() - middle - (middle - begin)) / 4000
+            best = taken if best is None else min(best, taken)
+        return best
+
+    for _ in range(6):
+        found = cost()
+        if abs(found - wanted_ns) < wanted_ns / 200:
+            break
+        target = max(0, round(target - (found - wanted_ns)))
+    return delay, cost()
+
+
+def resident_bytes():
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Report:
+    """Written when the consumer ends; the bench reads it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.pauses = Pauses()
+        self.figures = {}
+        self.blocks = self.resident = 0
+
+    def note_exception(self, context):
+        """Of callbacks: the first is told, all are counted by the engine."""
+        error = context["exception"]
+        self.figures.setdefault("first_exception", f"{type(error).__name__}: {error}")
+
+    def begin(self):
+        """What follows is the consumer's own."""
+        self.pauses.count = self.pauses.total_ns = self.pauses.max_ns = 0
+        self.blocks = sys.getallocatedblocks()
+        self.resident = resident_bytes()
+
+    def write(self, messages, stats):
+        if not self.path:
+            return
+        self.figures.update({
+            "python": sys.version.split(maxsplit=1)[0],
+            "messages": messages,
+            "gc_pauses": self.pauses.count,
+            "gc_pause_total_ns": self.pauses.total_ns,
+            "gc_pause_max_ns": self.pauses.max_ns,
+            "blocks_growth": sys.getallocatedblocks() - self.blocks,
+            "rss_growth_bytes": resident_bytes() - self.resident,
+            "exceptions": stats.get("py_exceptions", 0),
+            "dropped": stats.get("py_dropped", 0),
+            "paused_ns": stats.get("py_paused_ns", 0),
+        })
+        with open(self.path, "w", encoding="ascii") as file:
+            json.dump(self.figures, file)

@@ -1,0 +1,263 @@
+"""test_keepup.py - volley keepup: answers, files, faults of consumers. Nothing here depends on speed."""
+
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+import volley_cli
+from volley_cli import VolleyTest, peer, wait_until
+
+SANITIZED = os.environ.get('VOLLEY_SANITIZE', 'none') != 'none'
+# One rate, and a lag that any machine can do; what it says of the rate nothing here depends on.
+QUICK = ['keepup', '-c', '4', '--duration', '60ms', '--warmup', '30ms', '--confirm', '60ms', '--start', '2k', '--min-rate', '2k', '--max-rate', '2k',
+         '--lag', '5s', '--seed', '3']
+SHORT = [*QUICK, '--no-overload']
+
+
+class Keepup(VolleyTest):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.no_files_left)
+        self.files = self.shared()
+
+    @staticmethod
+    def shared():
+        return {name for folder in ('/dev/shm', '/tmp') for name in os.listdir(folder)
+                if name.startswith(('volley-meter-', 'volley-report-', 'volley-keepup-'))}
+
+    def no_files_left(self):
+        self.assertEqual(self.shared() - self.files, set())
+
+    def python(self):
+        if SANITIZED:
+            self.skipTest('the interpreter of a consumer would not load a sanitized module')
+
+    def search(self, code, *args, words=None, **options):
+        """A search with a result file: its trials; self.answers has what they say."""
+        done = self.expect(code, *(words or SHORT), '--json', self.json, *args, **options)
+        header, runs, end = self.read()
+        self.assertEqual(header['workload'], 'keepup')
+        self.assertEqual(end['exit_code'], code)
+        return done, runs
+
+    def consumer(self, text, name='mine'):
+        """A module with this text; the word for --consumer."""
+        self.python()
+        with open(os.path.join(self.folder, name + '.py'), 'w', encoding='utf-8') as file:
+            file.write(text)
+        return f'--consumer={name}:consume'
+
+    def fails(self, text, reason, *args):
+        """A consumer that the bench finds out about, and that nothing is left of."""
+        done, runs = self.search(1, self.consumer(text), *args, cwd=self.folder)
+        answer, = self.answers
+        self.assertEqual(answer['status'], 'failed')
+        self.assertRegex(answer['reason'], reason)
+        self.assertIn(answer['sentence'], done.out)
+        self.assertEqual(runs[-1]['status'], 'failed')
+        return runs
+
+
+class Answers(Keepup):
+    def test_every_message_of_a_control_is_accounted_for(self):
+        done, runs = self.search(0, 'c_null', 'c_echo', words=QUICK)
+        for run in runs:
+            trial = run['keepup']
+            if trial['trial'] in ('search', 'confirm'):
+                self.assertGreaterEqual(trial['delivered'], trial['consumed'])
+                self.assertEqual(trial['replied'], trial['delivered'] if run['variant'] == 'c_echo' else 0)
+                self.assertIsNotNone(trial['late_p99_ns'])
+        self.assertEqual([run['keepup']['trial'] for run in runs[:3]], ['generator', 'ceiling', 'search'])
+        for answer in self.answers:
+            self.assertEqual(answer['status'], 'ok')
+            self.assertIn(answer['sentence'], done.out)
+            self.assertEqual([rate['lag_limit_ns'] for rate in answer['rates']], [5e9, 5e8])
+
+    def test_each_style_of_the_module_counts_what_it_is_given(self):
+        self.python()
+        for work, styles in (('echo', ('proto', 'completion', 'coro', 'batch', 'columns')), ('sink', ('batch',)),
+                             ('record', ('completion', 'columns'))):
+            with self.subTest(work=work):
+                done = self.volley(*SHORT, '--work', work, '--json', self.json, *['volley_' + style for style in styles])
+                if 'no module' in done.err or 'cannot import' in done.err:
+                    self.skipTest(done.err)
+                self.assertEqual(done.code, 0, done)
+                _, runs, _ = self.read()
+                # The counts are compared by the command.
+                self.assertFalse([run['reasons'] for run in runs if 'counted' in ''.join(run['reasons'])])
+
+    def test_thread_mode_frozen_collector_and_a_competing_thread_are_measured(self):
+        self.python()
+        done, runs = self.search(0, 'volley_batch', '--mode', 'thread', '--gc', 'frozen', '--competing-thread',
+                                 '--no-prefetch')
+        trial = runs[-1]['keepup']
+        self.assertIsNotNone(trial['gil_wait_p99_ns'])
+        self.assertIsNotNone(trial['gc_pauses'])
+        self.assertIn('volley_batch ', done.out)
+
+    def test_a_slowed_consumer_knows_by_how_much(self):
+        self.python()
+        _, runs = self.search(0, 'volley_completion', '--slow', '20us')
+        self.assertGreater(runs[-1]['keepup']['slowed_by_ns'], 15000)
+
+    def test_over_kernel_sockets_anything_that_echoes_is_measured(self):
+        done, runs = self.search(0, '--source', 'uring', '--exec', peer('echo'), '--duration', '200ms')
+        self.assertTrue(all(run['nic'] == 'uring' for run in runs))
+        self.assertEqual(self.answers[0]['status'], 'ok')
+        self.assertIn('exec', done.out)
+
+    def test_asyncio_streams_are_a_consumer(self):
+        self.python()
+        _, runs = self.search(0, '--source', 'uring', 'asyncio', '--duration', '200ms')
+        # It told its own count, which is held to what was sent.
+        self.assertIn('ok', {run['status'] for run in runs})
+
+    def test_who_cannot_take_part_is_told_why_and_the_others_run(self):
+        done, _ = self.search(3, 'c_null', 'asyncio_proto')
+        self.assertIn('asyncio_proto cannot be measured here: it', done.out)
+        self.assertIn('--source uring', done.out)
+        self.assertRegex(done.out, 'c_null (keeps|does not keep) up')
+
+
+class Files(Keepup):
+    def test_the_same_seed_asks_for_the_same_rates(self):
+        def first():
+            _, runs = self.search(0, 'c_null')
+            return [(run['keepup']['trial'], run['offered_msg_per_s']) for run in runs[:3]]
+        self.assertEqual(first(), first())
+
+    def test_an_interrupted_search_is_saved_told_and_resumed(self):
+        child = self.start(*SHORT, '--duration', '300ms', 'c_null', 'c_echo', '--json', self.json)
+        wait_until(lambda: os.path.exists(self.json) and '"search"' in open(self.json, encoding='utf-8').read(),
+                   'a first trial')
+        child.send_signal(signal.SIGINT)
+        done = self.finish(child)
+        self.assertEqual(done.code, 130, done)
+        self.assertIn('interrupted', done.out)
+        _, before, end = self.read()
+        self.assertEqual(end['status'], 'interrupted')
+        known = [run['began'] for run in before if run['status'] == 'ok']
+        self.expect(0, *SHORT, '--duration', '300ms', 'c_null', 'c_echo', '--json', self.json, '--resume')
+        _, after, end = self.read()
+        self.assertEqual(end['status'], 'complete')
+        self.assertEqual([run['began'] for run in after][:len(known)], known)
+        self.assertEqual({answer['status'] for answer in self.answers}, {'ok'})
+
+    def test_a_complete_file_is_resumed_without_a_trial_and_a_cut_one_goes_on(self):
+        _, runs = self.search(0, 'c_null')
+        with open(self.json, encoding='utf-8') as file:
+            lines = file.readlines()
+        done = self.expect(0, *SHORT, 'c_null', '--json', self.json, '--resume')
+        self.assertRegex(done.out, 'c_null (keeps|does not keep) up')
+        self.assertEqual(len(self.read()[1]), len(runs))
+        with open(self.json, 'w', encoding='utf-8') as file:
+            file.write(''.join(lines[:4]) + lines[4][:40])
+        self.expect(0, *SHORT, 'c_null', '--json', self.json, '--resume')
+        self.assertEqual(len(self.read()[1]), len(runs))
+
+    def test_a_file_of_other_settings_or_of_another_command_is_not_gone_on_with(self):
+        self.search(0, 'c_null')
+        with open(self.json, encoding='utf-8') as file:
+            before = file.read()
+        self.assertIn('other settings', self.complaint(4, *SHORT, '--confirm', '70ms', 'c_null', '--json', self.json, '--resume'))
+        with open(self.json, encoding='utf-8') as file:
+            self.assertEqual(file.read(), before)
+        with open(self.json, 'w', encoding='utf-8') as file:
+            file.write('{"type": "header", "workload": "pingpong"}\n')
+        self.assertIn('not a result file of volley keepup', self.complaint(4, *SHORT, 'c_null', '--json', self.json, '--resume'))
+
+    def test_a_plot_is_drawn_without_a_display(self):
+        if subprocess.run(['/usr/bin/python3', '-c', 'import matplotlib'], check=False, capture_output=True).returncode:
+            self.skipTest('no matplotlib')
+        environment = {name: value for name, value in os.environ.items() if name != 'DISPLAY'}
+        environment['MPLCONFIGDIR'] = self.folder
+        for name, begins in (('lag.png', b'\x89PNG'), ('lag.svg', b'<?xml')):
+            path = os.path.join(self.folder, name)
+            self.expect(0, *SHORT, 'c_null', f'--save-plot={path}', env=environment)
+            with open(path, 'rb') as file:
+                self.assertTrue(file.read().startswith(begins))
+
+    def test_without_matplotlib_a_plot_names_the_package(self):
+        with open(os.path.join(self.folder, 'matplotlib.py'), 'w', encoding='utf-8') as file:
+            file.write('raise ImportError\n')
+        done = self.expect(3, *SHORT, 'c_null', f'--save-plot={self.folder}/lag.png',
+                           env={**os.environ, 'PYTHONPATH': self.folder})
+        self.assertIn('apt install python3-matplotlib', done.err)
+        self.assertRegex(done.out, 'c_null (keeps|does not keep) up')
+
+
+class Nonsense(Keepup):
+    def test_rates_and_lags_that_make_no_sense_are_refused(self):
+        for words, said in ((['--start', 'fast'], 'is not a rate'), (['--start', '1'], '100 to 1000M'),
+                            (['--max-rate', '2G'], 'is not a rate'), (['--start', '5k', '--max-rate', '1k'], 'not between'),
+                            (['--lag', '5'], 'is not a time'), (['--lag', '1ns'], 'out of range'),
+                            (['--lag', '-1ms'], 'is not a time'), (['--slow', '1ns'], 'out of range'),
+                            (['--rate', '5k'], 'no meaning'), (['--runs', '3'], 'no meaning'),
+                            (['--size', '8'], '16 to 65536'), (['--work', 'play'], 'none of echo, sink, record'),
+                            (['--source', 'tape'], 'none of internal'), (['--save-plot', 'x.gif'], '.png'),
+                            (['--resume'], '--json FILE'), (['--confirm', '1ms'], '--confirm')):
+            with self.subTest(words=words):
+                self.assertIn(said, self.complaint(2, 'keepup', 'c_null', *words))
+        self.assertIn('did you mean volley_batch', self.complaint(2, 'keepup', 'voley_batch'))
+        self.assertIn('named twice', self.complaint(2, 'keepup', 'c_null', 'c_null'))
+        self.assertIn('at least one', self.complaint(2, 'keepup'))
+
+    def test_a_module_that_does_not_import_is_told_with_its_error(self):
+        word = self.consumer('import nothing_of_that_name\n')
+        done, _ = self.search(3, word, cwd=self.folder)
+        self.assertIn("No module named 'nothing_of_that_name'", done.out)
+        for text in ('--consumer=nowhere:x', '--consumer=mine:missing', '--consumer=plain'):
+            with open(os.path.join(self.folder, 'mine.py'), 'w', encoding='utf-8') as file:
+                file.write('consume = 3\n')
+            self.search(3, text, cwd=self.folder)
+
+    def test_without_numpy_the_columns_name_the_package(self):
+        self.python()
+        with open(os.path.join(self.folder, 'numpy.py'), 'w', encoding='utf-8') as file:
+            file.write('raise ImportError("none")\n')
+        done, _ = self.search(3, 'volley_columns', 'volley_batch', env={**os.environ, 'PYTHONPATH': self.folder})
+        self.assertIn('apt install python3-numpy', done.out)
+        self.assertRegex(done.out, 'volley_batch (keeps|does not keep) up')
+
+
+class Faults(Keepup):
+    """Consumers that go wrong: the command says how, and nothing of them is left."""
+
+    def test_every_style_of_consumer_is_recognised(self):
+        for text in ('import asyncio\nclass consume(asyncio.Protocol):\n  def data_received(self, data): pass\n',
+                     'class consume:\n  def data_received(self, data): return data\n',
+                     'async def consume(conn):\n  while await conn.recv(): pass\n',
+                     'def consume(batch):\n  batch.reply_all()\n'):
+            with self.subTest(text=text):
+                self.search(0, self.consumer(text), cwd=self.folder)
+
+    def test_a_consumer_that_raises(self):
+        self.fails('def consume(batch):\n  raise ValueError("oh no")\n', 'raised .* exceptions; the first: ValueError: oh no')
+
+    def test_a_consumer_that_blocks_for_ever(self):
+        self.fails('import time\ndef consume(batch):\n  time.sleep(1000)\n', 'the consumer blocks')
+
+    def test_a_consumer_that_exits(self):
+        self.fails('import os\ndef consume(batch):\n  os._exit(7)\n', 'ended during the run: exit code 7')
+        self.fails('import sys\ndef consume(batch):\n  sys.exit(0)\n', 'ended during the run')
+
+    def test_a_consumer_that_leaks_is_warned_of(self):
+        _, runs = self.search(0, self.consumer('kept = []\ndef consume(batch):\n  kept.extend(batch.payloads())\n'),
+                              '--start', '50k', '--max-rate', '50k', '--duration', '400ms', cwd=self.folder)
+        self.assertTrue(any('memory grows' in warning for run in runs for warning in run['warnings']), runs[-1])
+
+    def test_a_consumer_that_prints_spoils_nothing(self):
+        self.search(0, self.consumer('def consume(batch):\n  print("TOTAL 1 1\\nREADY")\n'), cwd=self.folder)
+
+    def test_a_consumer_that_forks_leaves_nobody(self):
+        text = ('import os, time\nforked = []\ndef consume(batch):\n  if not forked:\n    forked.append(1)\n'
+                '    if os.fork() == 0:\n      time.sleep(600)\n')
+        name = f'forks_{os.getpid()}'
+        self.search(0, self.consumer(text, name), cwd=self.folder)
+        self.assertFalse([line for _, line in volley_cli.processes().values() if f'{name}:consume' in line])
+
+
+if __name__ == '__main__':
+    sys.exit(unittest.main())
