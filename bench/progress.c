@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench/options.h"
+#include "bench/sheet.h"
 #include "volley/core.h"
 
 #define TERMINAL_EVERY_NS UINT64_C(500000000)
@@ -52,14 +53,16 @@ void progress_run(struct progress *progress, const char *variant, uint32_t run, 
 
 static void describe(const struct load_progress *load, char *text, size_t size_bytes)
 {
+	char rate[SHEET_CELL_BYTES];
+
 	if (!load || (load->phase == LOAD_CONNECTING && load->connections == 0))
 		snprintf(text, size_bytes, "starting");
 	else if (load->phase == LOAD_CONNECTING)
 		snprintf(text, size_bytes, "connecting, %u of %u", load->connected,
 			 load->connections);
 	else
-		snprintf(text, size_bytes, "%s, %.1f s, %.0f msg/s", load_phase_name(load->phase),
-			 load->phase_s, load->rate_msg_per_s);
+		snprintf(text, size_bytes, "%s, %.1f s, %s msg/s", load_phase_name(load->phase),
+			 load->phase_s, sheet_count(load->rate_msg_per_s, rate));
 }
 
 void progress_tick(struct progress *progress, const struct load_progress *load)

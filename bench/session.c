@@ -370,8 +370,9 @@ static void announce(const struct state *state, uint32_t runs, uint64_t run_ns)
 	if (!state->session->peer)
 		fprintf(stderr, "server on CPU %s, ",
 			cpus_format(&o->server_cpus, server, sizeof(server)));
-	fprintf(stderr, "load on CPU %s; seed %llu\n",
-		cpus_format(&o->load_cpus, load, sizeof(load)), (unsigned long long)o->seed);
+	fprintf(stderr, "load on CPU %s over %s; seed %llu\n",
+		cpus_format(&o->load_cpus, load, sizeof(load)), state->session->load_nic,
+		(unsigned long long)o->seed);
 }
 
 static void print_warning(const char *line, void *arg)

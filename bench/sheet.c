@@ -2,7 +2,12 @@
 #include "bench/sheet.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define NOTE_BYTES 1024
 
 static const char *const format_names[] = {"text", "markdown", "csv"};
 
@@ -27,6 +32,53 @@ char *sheet_time(double ns, char text[SHEET_CELL_BYTES])
 	else
 		snprintf(text, SHEET_CELL_BYTES, "%.3g %s", ns, units[unit]);
 	return text;
+}
+
+char *sheet_count(double value, char text[SHEET_CELL_BYTES])
+{
+	char digits[SHEET_CELL_BYTES];
+	size_t len = (size_t)snprintf(digits, sizeof(digits), "%.0f", value);
+	size_t out = 0;
+
+	for (size_t i = 0; i < len && out + 2 < SHEET_CELL_BYTES; i++) {
+		if (i && (len - i) % 3 == 0)
+			text[out++] = ',';
+		text[out++] = digits[i];
+	}
+	text[out] = '\0';
+	return text;
+}
+
+void sheet_wrap(FILE *out, const char *text, size_t width)
+{
+	size_t indent = 0;
+
+	while (width > 20 && strlen(text) + indent > width) {
+		size_t len = width - indent;
+
+		while (len && text[len] != ' ')
+			len--;
+		if (!len)
+			break; /* a word that is longer than a line */
+		fprintf(out, "%*s%.*s\n", (int)indent, "", (int)len, text);
+		text += len + 1;
+		indent = 4;
+	}
+	fprintf(out, "%*s%s\n", (int)indent, "", text);
+}
+
+void sheet_note(FILE *out, const char *format, ...)
+{
+	struct winsize window = {0};
+	char text[NOTE_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &window) != 0)
+		window.ws_col = 0;
+	sheet_wrap(out, text, window.ws_col);
 }
 
 /* `row` -1: the heads. */

@@ -35,6 +35,15 @@ struct sheet {
 /* "1.5 us": a time as people read it, three digits; "-": unknown (NAN). Returns `text`. */
 char *sheet_time(double ns, char text[SHEET_CELL_BYTES]);
 
+/* "1,234,567". Returns `text`. */
+char *sheet_count(double value, char text[SHEET_CELL_BYTES]);
+
+/* A line of prose, broken between words where `out` is a terminal that is narrower. */
+void sheet_note(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for a terminal of `width` columns; 0: it is not broken. What follows the first line is indented. */
+void sheet_wrap(FILE *out, const char *text, size_t width);
+
 /* Prints the heads, then a line for each row. */
 void sheet_print(FILE *out, const struct sheet *sheet, enum sheet_format format);
 

@@ -136,21 +136,6 @@ struct table_mean table_mean(const double *values, size_t count)
 	};
 }
 
-/* "1,234,567" */
-static void format_count(double value, char *text, size_t size_bytes)
-{
-	char digits[CELL_BYTES];
-	size_t len = (size_t)snprintf(digits, sizeof(digits), "%.0f", value);
-	size_t out = 0;
-
-	for (size_t i = 0; i < len && out + 2 < size_bytes; i++) {
-		if (i && (len - i) % 3 == 0)
-			text[out++] = ',';
-		text[out++] = digits[i];
-	}
-	text[out] = '\0';
-}
-
 /* Mean over the ok runs of a row of the double at `offset` in struct run_result. */
 static struct table_mean mean_of(const char *name, const struct run_result *runs, size_t count,
 				 size_t offset)
@@ -304,7 +289,7 @@ static void fill_row(struct sheet_row *row, const struct figures *f)
 	snprintf(row->cells[COL_NAME], CELL_BYTES, "%s", f->name);
 	snprintf(row->cells[COL_FLAGS], CELL_BYTES, "%s", f->flags);
 	if (!isnan(v[FIG_RATE]))
-		format_count(v[FIG_RATE], number, sizeof(number));
+		sheet_count(v[FIG_RATE], number);
 	/* The generator could not offer more: a lower bound, and nothing to compare. */
 	snprintf(row->cells[COL_RATE], CELL_BYTES, "%s%.40s",
 		 f->bound && !isnan(v[FIG_RATE]) ? ">=" : "", number);
@@ -410,8 +395,8 @@ static void print_calls(FILE *out, const char *name, const struct run_result *ru
 	char text[512];
 
 	if (syscalls)
-		fprintf(out, "%s, system calls of a message: %s\n", name,
-			syscalls_text(syscalls, text, sizeof(text)));
+		sheet_note(out, "%s, system calls of a message: %s", name,
+			   syscalls_text(syscalls, text, sizeof(text)));
 }
 
 /* Each reason, and each kind of warning once, with the row it belongs to. */
@@ -422,16 +407,16 @@ static void print_notes(FILE *out, const char *name, const struct run_result *ru
 		if (strcmp(r->variant, name) != 0)
 			continue;
 		for (unsigned int j = 0; j < r->reasons_count; j++)
-			fprintf(out, "%s, run %u: %s: %s\n", name, r->run,
-				run_status_name(r->status), r->reasons[j]);
+			sheet_note(out, "%s, run %u: %s: %s", name, r->run,
+				   run_status_name(r->status), r->reasons[j]);
 		for (unsigned int j = 0; j < r->warnings_count; j++) {
 			unsigned int found = count_alike(runs, count, i, r->warnings[j]);
 
 			if (found > 1)
-				fprintf(out, "%s, run %u and %u more: %s\n", name, r->run,
-					found - 1, r->warnings[j]);
+				sheet_note(out, "%s, run %u and %u more: %s", name, r->run,
+					   found - 1, r->warnings[j]);
 			else if (found)
-				fprintf(out, "%s, run %u: %s\n", name, r->run, r->warnings[j]);
+				sheet_note(out, "%s, run %u: %s", name, r->run, r->warnings[j]);
 		}
 	}
 }

@@ -77,7 +77,7 @@ Test(progress, elsewhere_than_on_a_terminal_the_first_line_comes_after_ten_secon
 	progress_tick(&progress, &load);
 	progress_tick(&progress, &load);
 	const char *text = captured();
-	cr_assert_not_null(strstr(text, "[1/4] c_epoll, run 2: window, 1.5 s, 123456 msg/s; "),
+	cr_assert_not_null(strstr(text, "[1/4] c_epoll, run 2: window, 1.5 s, 123,456 msg/s; "),
 			   "%s", text);
 	cr_assert_str_eq(strchr(text, '\n'), "\n", "one line: %s", text);
 	cr_assert_gt(progress.next_ns, now_ns + 9 * NS_PER_S);

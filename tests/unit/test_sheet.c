@@ -87,3 +87,40 @@ Test(sheet, a_time_is_rounded_into_the_unit_that_it_is_shown_in)
 	cr_assert_str_eq(sheet_time(60e9, text), "60 s");
 	cr_assert_str_eq(sheet_time((double)NAN, text), "-");
 }
+
+static const char *wrapped(const char *line, size_t width)
+{
+	static char text[256];
+
+	memset(text, 0, sizeof(text));
+	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
+	cr_assert_not_null(out);
+	sheet_wrap(out, line, width);
+	fclose(out);
+	return text;
+}
+
+Test(sheet, notes_are_broken_between_words_where_a_terminal_is_narrower)
+{
+	static const char line[] = "c_epoll, run 1: it was not steady, it moved";
+
+	cr_assert_str_eq(wrapped(line, 0), "c_epoll, run 1: it was not steady, it moved\n");
+	cr_assert_str_eq(wrapped(line, 43), "c_epoll, run 1: it was not steady, it moved\n");
+	cr_assert_str_eq(wrapped(line, 42), "c_epoll, run 1: it was not steady, it\n    moved\n");
+	cr_assert_str_eq(wrapped(line, 26),
+			 "c_epoll, run 1: it was not\n    steady, it moved\n");
+	/* a word that fits nowhere, and a terminal that is none */
+	cr_assert_str_eq(wrapped("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b", 24),
+			 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b\n");
+	cr_assert_str_eq(wrapped(line, 5), "c_epoll, run 1: it was not steady, it moved\n");
+}
+
+Test(sheet, counts_are_read_in_threes)
+{
+	char text[SHEET_CELL_BYTES];
+
+	cr_assert_str_eq(sheet_count(0, text), "0");
+	cr_assert_str_eq(sheet_count(999.4, text), "999");
+	cr_assert_str_eq(sheet_count(1000, text), "1,000");
+	cr_assert_str_eq(sheet_count(1234567, text), "1,234,567");
+}
