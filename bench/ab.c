@@ -88,9 +88,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		state->child_inputs[1] = &args->lineup;
 		break;
 	case KEY_BUDGET:
-		if (option_duration(arg, 1000000, 24 * 7 * NS_PER_HOUR, &args->budget_ns, why,
-				    sizeof(why)) != 0)
-			usage_error(COMMAND, "--budget: %s", why);
+		args->budget_ns =
+			option_take_duration(COMMAND, "budget", arg, 1000000, 24 * 7 * NS_PER_HOUR);
 		break;
 	case KEY_FAIL_IF:
 		if (option_percent(arg, &args->limit, why, sizeof(why)) != 0)

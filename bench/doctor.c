@@ -39,12 +39,7 @@ static const char doc[] =
 
 static uint32_t number_of(const char *name, const char *arg, uint64_t max)
 {
-	char why[256];
-	uint64_t number = 0;
-
-	if (option_number(arg, 1, max, &number, why, sizeof(why)) != 0)
-		usage_error(COMMAND, "--%s: %s", name, why);
-	return (uint32_t)number;
+	return (uint32_t)option_take_number(COMMAND, name, arg, 1, max);
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)

@@ -48,7 +48,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *args = state->input;
 	char why[256];
-	uint64_t number;
 
 	switch (key) {
 	case 'N':
@@ -64,9 +63,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		args->params.idle = idle_of(arg);
 		break;
 	case 'c':
-		if (option_number(arg, 1, OPTION_CONNECTIONS_MAX, &number, why, sizeof(why)) != 0)
-			usage_error(COMMAND, "--connections: %s", why);
-		args->params.conns_max = (uint32_t)number;
+		args->params.conns_max = (uint32_t)option_take_number(COMMAND, "connections", arg,
+								      1, OPTION_CONNECTIONS_MAX);
 		break;
 	case 's':
 		if (option_number(arg, 1, LOAD_SIZE_MAX, &number, why, sizeof(why)) != 0)

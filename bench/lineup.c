@@ -92,17 +92,13 @@ static void add_exec(struct lineup *lineup, const char *command)
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct lineup *lineup = state->input;
-	char why[256];
-	uint64_t port;
 
 	switch (key) {
 	case KEY_EXEC:
 		add_exec(lineup, arg);
 		break;
 	case KEY_PORT:
-		if (option_number(arg, 1, 65535, &port, why, sizeof(why)) != 0)
-			usage_error(lineup->command, "--port: %s", why);
-		lineup->port = (uint16_t)port;
+		lineup->port = (uint16_t)option_take_number(lineup->command, "port", arg, 1, 65535);
 		break;
 	case ARGP_KEY_ARG:
 		add_variant(lineup, arg);

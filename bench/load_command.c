@@ -48,18 +48,17 @@ static const char doc[] =
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *args = state->input;
-	char why[256];
-	uint64_t port = NPT_PORT;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &args->load;
 		break;
 	case KEY_NPT:
-		if (arg && option_number(arg, 0, 65535, &port, why, sizeof(why)) != 0)
-			usage_error(COMMAND, "--npt-server: %s", why);
 		args->npt = true;
-		args->npt_port = (uint16_t)port;
+		args->npt_port = NPT_PORT;
+		if (arg)
+			args->npt_port =
+				(uint16_t)option_take_number(COMMAND, "npt-server", arg, 0, 65535);
 		break;
 	case ARGP_KEY_ARG:
 		if (args->target)

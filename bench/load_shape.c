@@ -16,7 +16,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define SPAN_MAX_NS (24 * 3600 * NS_PER_S)
 #define RECONNECT_MAX 1000000000
-#define RECONNECT_SOURCES 16 /* closed ports rest for a second at least */
+#define RECONNECT_SOURCES 16       /* closed ports rest for a second at least */
 #define URING_CONNECTIONS_MAX 4000 /* beyond, epoll costs less: docs/bench.md has the figures */
 
 enum key {
@@ -100,12 +100,7 @@ static void set_arrivals(struct load_shape *shape, const char *text)
 
 static uint64_t span_of(const struct load_shape *shape, const char *name, const char *text)
 {
-	uint64_t ns = 0;
-	char why[256];
-
-	if (option_duration(text, 0, SPAN_MAX_NS, &ns, why, sizeof(why)) != 0)
-		usage_error(shape->command, "--%s: %s", name, why);
-	return ns;
+	return option_take_duration(shape->command, name, text, 0, SPAN_MAX_NS);
 }
 
 static void set_think(struct load_shape *shape, const char *text)
@@ -136,8 +131,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		set_think(shape, arg);
 		break;
 	case KEY_RECONNECT:
-		if (option_number(arg, 1, RECONNECT_MAX, &shape->reconnect, why, sizeof(why)) != 0)
-			usage_error(shape->command, "--reconnect: %s", why);
+		shape->reconnect =
+			option_take_number(shape->command, "reconnect", arg, 1, RECONNECT_MAX);
 		break;
 	case KEY_RAMP:
 		shape->ramp_ns = span_of(shape, "ramp", arg);
@@ -161,8 +156,7 @@ const char *load_shape_nic(uint32_t connections)
 {
 	char why[256];
 
-	return connections <= URING_CONNECTIONS_MAX &&
-			       vly_nic_check("uring", why, sizeof(why)) == 0
+	return connections <= URING_CONNECTIONS_MAX && vly_nic_check("uring", why, sizeof(why)) == 0
 		       ? "uring"
 		       : "epoll";
 }

@@ -104,6 +104,28 @@ int option_duration(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t
 	return 0;
 }
 
+uint64_t option_take_number(const char *command, const char *name, const char *text, uint64_t min,
+			    uint64_t max)
+{
+	char why[256];
+	uint64_t value = 0;
+
+	if (option_number(text, min, max, &value, why, sizeof(why)) != 0)
+		usage_error(command, "--%s: %s", name, why);
+	return value;
+}
+
+uint64_t option_take_duration(const char *command, const char *name, const char *text,
+			      uint64_t min_ns, uint64_t max_ns)
+{
+	char why[256];
+	uint64_t value_ns = 0;
+
+	if (option_duration(text, min_ns, max_ns, &value_ns, why, sizeof(why)) != 0)
+		usage_error(command, "--%s: %s", name, why);
+	return value_ns;
+}
+
 int option_percent(const char *text, double *value, char *why, size_t why_bytes)
 {
 	size_t digits = strspn(text, "0123456789.");
@@ -262,23 +284,13 @@ static const struct argp_option load_option_table[] = {
 static uint64_t number_of(const struct load_options *options, const char *name, const char *text,
 			  uint64_t min, uint64_t max)
 {
-	char why[256];
-	uint64_t value = 0;
-
-	if (option_number(text, min, max, &value, why, sizeof(why)) != 0)
-		usage_error(options->command, "--%s: %s", name, why);
-	return value;
+	return option_take_number(options->command, name, text, min, max);
 }
 
 static uint64_t duration_of(const struct load_options *options, const char *name, const char *text,
 			    uint64_t min_ns)
 {
-	char why[256];
-	uint64_t value = 0;
-
-	if (option_duration(text, min_ns, 24 * 3600 * NS_PER_S, &value, why, sizeof(why)) != 0)
-		usage_error(options->command, "--%s: %s", name, why);
-	return value;
+	return option_take_duration(options->command, name, text, min_ns, 24 * 3600 * NS_PER_S);
 }
 
 void option_cpus(const char *command, const char *name, const char *text, struct cpus *cpus,

@@ -53,6 +53,12 @@ int option_number(const char *text, uint64_t min, uint64_t max, uint64_t *value,
 int option_duration(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t *value_ns,
 		    char *why, size_t why_bytes);
 
+/* The same for the argument of option --`name`; usage_error() if it is none. */
+uint64_t option_take_number(const char *command, const char *name, const char *text, uint64_t min,
+			    uint64_t max);
+uint64_t option_take_duration(const char *command, const char *name, const char *text,
+			      uint64_t min_ns, uint64_t max_ns);
+
 /*
  * A limit such as 5%: of [2%, 1000%], as parts of 1. Differences within 2% are none. Errors as
  * option_number.

@@ -91,8 +91,6 @@ static void parse_argument(struct serving *s, struct argp_state *state, const ch
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct serving *s = state->input;
-	char why[256];
-	uint64_t number;
 
 	switch (key) {
 	case 'e':
@@ -100,9 +98,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		s->variant = &s->exec;
 		break;
 	case 'c':
-		if (option_number(arg, 1, OPTION_CONNECTIONS_MAX, &number, why, sizeof(why)) != 0)
-			usage_error(COMMAND, "--connections: %s", why);
-		s->connections = (uint32_t)number;
+		s->connections = (uint32_t)option_take_number(COMMAND, "connections", arg, 1,
+							      OPTION_CONNECTIONS_MAX);
 		break;
 	case 'S':
 		s->cpus_given = true;

@@ -21,7 +21,7 @@ usage: prove_bench.py [options] PART...
 Results are kept in --folder, session by session: a part that was cut short goes on where it was. With
 --seconds nothing is begun that would take longer, so that all of it can be had in pieces:
 
-    until scripts/prove_bench.py --seconds 200 all; do sleep 1; done
+    until scripts/prove_bench.py --seconds 110 all; do sleep 1; done
 
 The exit code is 0 when all parts asked for are complete, 75 while some are not.
 """
@@ -109,7 +109,7 @@ class Proof:
             self.session(f'aa-{number}', 25, 'ab', self.args.row, self.args.row, *WINDOW, '--runs', '5')
 
     def equivalent(self):
-        self.session('equivalent', 150, 'ab', self.args.row, self.args.row, *WINDOW, '--by', 'cpu', '--budget',
+        self.session('equivalent', 95, 'ab', self.args.row, self.args.row, *WINDOW, '--by', 'cpu', '--budget',
                      self.args.budget, '--runs', '200')
 
     def find_slower(self, name, base, figure):
@@ -118,7 +118,7 @@ class Proof:
             return
         found = sorted(run['cycles_per_msg']['server'] for run in self.runs(f'calibration-{base}'))
         added = round(found[len(found) // 2] * self.args.percent / 100)
-        self.session(name, 120, 'ab', '--exec', self.slowed(base), '--exec', self.slowed(base + added), *WINDOW,
+        self.session(name, 105, 'ab', '--exec', self.slowed(base), '--exec', self.slowed(base + added), *WINDOW,
                      '--by', figure, '--runs', '33')
 
     def slower(self):
@@ -276,7 +276,7 @@ def main():
     parser.add_argument('--repetitions', type=int, default=40, help='of aa')
     parser.add_argument('--rounds', type=int, default=8, help='of load')
     parser.add_argument('--row', default='c_epoll', help='of aa and equivalent')
-    parser.add_argument('--budget', default='2m', help='of equivalent')
+    parser.add_argument('--budget', default='80s', help='of equivalent')
     parser.add_argument('--percent', type=float, default=5, help='by which a server is slowed down')
     parser.add_argument('--base-cycles', type=int, default=6000, help='of slower and slower-rate, for each message')
     parser.add_argument('--server-cpu', type=int, default=0, help='of slowed servers')

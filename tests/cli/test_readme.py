@@ -92,6 +92,13 @@ class Pages(unittest.TestCase):
         for path, function in named:
             self.assertTrue(re.search(rf'\b{function}\(', read(path)), f'{path}:{function}')
 
+    def test_tests_that_are_named_exist(self):
+        """`tests/cli/test_ab.py:test_name` in the pages means that the test stands in that file."""
+        named = re.findall(r'`(tests/[\w/]+\.py):(\w+)`', read('docs/bench.md'))
+        self.assertGreater(len(named), 15)
+        for path, test in named:
+            self.assertIn(f'def {test}(self)', read(path))
+
     def test_calls_that_are_named_exist(self):
         """Every vly_ name in the pages stands in a header or source."""
         text = ''

@@ -12,8 +12,8 @@
 TestSuite(descriptors, .fini = vly_leak_gate);
 
 struct seen {
-	int fd;      /* opened by the thread */
-	int before;  /* opened before the thread began */
+	int fd;     /* opened by the thread */
+	int before; /* opened before the thread began */
 	bool unshared, copied;
 };
 

@@ -107,8 +107,7 @@ Test(sheet, notes_are_broken_between_words_where_a_terminal_is_narrower)
 	cr_assert_str_eq(wrapped(line, 0), "c_epoll, run 1: it was not steady, it moved\n");
 	cr_assert_str_eq(wrapped(line, 43), "c_epoll, run 1: it was not steady, it moved\n");
 	cr_assert_str_eq(wrapped(line, 42), "c_epoll, run 1: it was not steady, it\n    moved\n");
-	cr_assert_str_eq(wrapped(line, 26),
-			 "c_epoll, run 1: it was not\n    steady, it moved\n");
+	cr_assert_str_eq(wrapped(line, 26), "c_epoll, run 1: it was not\n    steady, it moved\n");
 	/* a word that fits nowhere, and a terminal that is none */
 	cr_assert_str_eq(wrapped("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b", 24),
 			 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b\n");
