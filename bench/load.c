@@ -21,6 +21,8 @@
 #define DRAIN_NS                                                                                   \
 	UINT64_C(6000000000) /* draining: a server that still answers is not waited for longer */
 #define SETTLE_NS UINT64_C(1000000000) /* of plain runs, as the study does it */
+#define CONNECT_MIN_NS UINT64_C(30000000000)
+#define CONNECT_EACH_NS UINT64_C(10000000)
 #define HANG_UP_NS UINT64_C(1000000000)
 #define CONNECTING_MAX 128u /* connections under way in the whole process */
 #define SPARE_CONNS 16u     /* slots of failed connections come back late */
@@ -504,6 +506,13 @@ static int make_cores(struct load *load)
 	return 0;
 }
 
+uint64_t load_connect_timeout_ns(uint32_t connections)
+{
+	uint64_t each_ns = connections * CONNECT_EACH_NS;
+
+	return each_ns > CONNECT_MIN_NS ? each_ns : CONNECT_MIN_NS;
+}
+
 static uint64_t timeout_or(int64_t timeout_ns, int64_t default_ns)
 {
 	return (uint64_t)(timeout_ns > 0 ? timeout_ns : default_ns);
@@ -517,7 +526,9 @@ int load_run(const struct load_params *params, struct load_result *result)
 		.cores_count = params->cpus_count ? params->cpus_count : 1,
 		.start_ns = vly_now_ns(),
 		.stall_ns = timeout_or(params->stall_timeout_ns, LOAD_STALL_TIMEOUT_NS),
-		.connect_ns = timeout_or(params->connect_timeout_ns, LOAD_CONNECT_TIMEOUT_NS),
+		.connect_ns = params->connect_timeout_ns > 0
+				      ? (uint64_t)params->connect_timeout_ns
+				      : load_connect_timeout_ns(params->connections),
 	};
 	int err;
 

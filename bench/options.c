@@ -255,7 +255,7 @@ static const struct argp_option load_option_table[] = {
 	{"seed", KEY_SEED, "N", 0,
 	 "of order and payload (default: from the clock; the result file tells it)", 0},
 	{"connect-timeout", KEY_CONNECT_TIMEOUT, "T", 0,
-	 "for all connections to come up (default 30s)", 0},
+	 "for all connections to come up (default 30s, or 10 ms for each if that is more)", 0},
 	{"stall-timeout", KEY_STALL_TIMEOUT, "T", 0,
 	 "a connection that gets no echo for so long fails the run (default 10s)", 0},
 	{"syscalls", KEY_SYSCALLS, NULL, 0,
@@ -448,7 +448,6 @@ void load_options_init(struct load_options *options, const char *command)
 	options->runs = 1;
 	options->duration_ns = 10 * NS_PER_S;
 	options->warmup_ns = 3 * NS_PER_S;
-	options->connect_timeout_ns = 30 * NS_PER_S;
 	options->stall_timeout_ns = 10 * NS_PER_S;
 	options->ready_timeout_ns = 15 * NS_PER_S;
 	options->seed =

@@ -86,7 +86,8 @@ void option_check_names(const char *command, const struct argp *argp, int argc, 
 struct load_options {
 	const char *command; /* "pingpong": for messages */
 	uint32_t connections, size_bytes, depth, runs;
-	uint64_t duration_ns, warmup_ns, connect_timeout_ns, stall_timeout_ns, ready_timeout_ns;
+	uint64_t duration_ns, warmup_ns, stall_timeout_ns, ready_timeout_ns;
+	uint64_t connect_timeout_ns; /* 0: load_connect_timeout_ns() */
 	struct load_shape shape;
 	uint64_t seed;
 	enum preset preset; /* what was not given follows from it */

@@ -203,8 +203,10 @@ static void run_load(struct live *live)
 	live->loading = true;
 	if (loader_start(&live->loader, workload, &live->target, nic, o, o->seed + live->spec->run))
 		return;
-	live->deadline_ns = vly_now_ns() + o->shape.ramp_ns + o->connect_timeout_ns + o->warmup_ns +
-			    o->duration_ns + o->stall_timeout_ns + SPARE_NS;
+	live->deadline_ns = vly_now_ns() + o->shape.ramp_ns +
+			    (o->connect_timeout_ns ? o->connect_timeout_ns
+						   : load_connect_timeout_ns(o->connections)) +
+			    o->warmup_ns + o->duration_ns + o->stall_timeout_ns + SPARE_NS;
 	while (load_goes_on(live)) {
 		struct pollfd ready[] = {
 			{.fd = live->loader.control.fd, .events = POLLIN},

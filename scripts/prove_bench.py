@@ -141,13 +141,13 @@ class Proof:
         """Rounds of short sessions, so that both nics meet the same minutes of the machine."""
         for number in range(1, self.args.rounds + 1):
             for connections, nic in LOADS:
-                self.session(f'load-{connections}-{nic}-{number}', 8, 'pingpong', 'c_epoll', '--load-nic', nic,
+                self.session(f'load-{connections}-{nic}-{number}', 5, 'pingpong', 'c_epoll', '--load-nic', nic,
                              '--connections', str(connections), *WINDOW)
 
     def little(self):
         for connections, depth in LITTLES:
-            self.session(f'little-{connections}-{depth}', 12, 'pingpong', 'c_epoll', '--connections', str(connections),
-                         '--depth', str(depth), '--warmup', '500ms', '--duration', '5s')
+            self.session(f'little-{connections}-{depth}', 6, 'pingpong', 'c_epoll', '--connections', str(connections),
+                         '--depth', str(depth), '--warmup', '500ms', '--duration', '2s')
 
     def many(self):
         server = os.path.join(self.args.build, 'bench', 'volley-c_epoll')
@@ -274,7 +274,7 @@ def main():
     parser.add_argument('--folder', default=os.path.join(TOP, 'build', 'proof'), help='of the results')
     parser.add_argument('--seconds', type=float, default=1e9, help='begin nothing that would end later')
     parser.add_argument('--repetitions', type=int, default=40, help='of aa')
-    parser.add_argument('--rounds', type=int, default=8, help='of load')
+    parser.add_argument('--rounds', type=int, default=5, help='of load')
     parser.add_argument('--row', default='c_epoll', help='of aa and equivalent')
     parser.add_argument('--budget', default='80s', help='of equivalent')
     parser.add_argument('--percent', type=float, default=5, help='by which a server is slowed down')

@@ -581,3 +581,11 @@ Test(load, plain_messages_are_known_by_their_letter)
 	cr_assert_gt(result.messages, 0);
 	load_result_fini(&result);
 }
+
+Test(load, so_many_more_connections_have_so_much_more_time_to_come_up)
+{
+	cr_assert_eq(load_connect_timeout_ns(1), UINT64_C(30000000000));
+	cr_assert_eq(load_connect_timeout_ns(3000), UINT64_C(30000000000));
+	cr_assert_eq(load_connect_timeout_ns(3001), UINT64_C(30010000000));
+	cr_assert_eq(load_connect_timeout_ns(UINT32_MAX), UINT64_C(42949672950000000));
+}
