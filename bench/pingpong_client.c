@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFETCH_AHEAD 4
+#define PREFETCH_AHEAD 8
 
 /* Memory by `params`. 0 or -ENOMEM. */
 static int allocate(struct pingpong_client *client)
@@ -20,11 +20,12 @@ static int allocate(struct pingpong_client *client)
 	size_t places = (size_t)count * client->ring;
 
 	client->pings = aligned_alloc(64, count * sizeof(*client->pings));
-	client->begun = calloc(places, sizeof(*client->begun));
+	if (client->ring > 1)
+		client->begun = calloc(places, sizeof(*client->begun));
 	client->scratch = malloc(client->params.size_bytes);
 	client->todo = malloc(count * sizeof(*client->todo));
-	if (!client->pings || !client->begun || !client->scratch || !client->todo ||
-	    histogram_init(&client->figures.latency) < 0)
+	if (!client->pings || (client->ring > 1 && !client->begun) || !client->scratch ||
+	    !client->todo || histogram_init(&client->figures.latency) < 0)
 		return -ENOMEM;
 	if (client->timed || client->params.reconnect) {
 		client->paces = calloc(count, sizeof(*client->paces));
@@ -64,7 +65,6 @@ int pingpong_client_open(struct vly_core *core, const struct pingpong_params *pa
 	memset(made->scratch, 'X', params->size_bytes);
 	for (uint32_t i = 0; i < count; i++) {
 		made->pings[i].key = payload_key(params->seed, (uint64_t)params->first_id + i);
-		made->pings[i].begun_ns = made->begun + (size_t)i * made->ring;
 		made->todo[i] = count - 1 - i;
 	}
 	made->todo_count = count;
@@ -257,9 +257,10 @@ static inline void complete(struct pingpong_client *client, struct ping *ping, u
 	const struct pingpong_params *params = &client->params;
 	struct pingpong_figures *figures = &client->figures;
 	uint64_t place = ping->received & client->mask;
-	uint64_t begun_ns = ping->begun_ns[place];
+	uint64_t *at = begun_at(client, ping, ping->received);
+	uint64_t begun_ns = *at;
 
-	ping->begun_ns[place] = 0;
+	*at = 0;
 	if (in_window(client, now_ns)) {
 		if (client->open_loop) {
 			histogram_record(&figures->service, now_ns - begun_ns);
@@ -483,17 +484,17 @@ uint64_t pingpong_client_count(const struct pingpong_client *client, uint32_t in
 	return client->pings[index].counted;
 }
 
-uint32_t pingpong_client_silent(const struct pingpong_client *client, uint64_t since_ns)
+uint32_t pingpong_client_silent(struct pingpong_client *client, uint64_t since_ns)
 {
 	uint32_t silent = 0;
 
 	for (uint32_t i = 0; i < client->params.connections; i++) {
-		const struct ping *ping = &client->pings[i];
+		struct ping *ping = &client->pings[i];
 		bool away = ping->state == PING_CLOSING || ping->state == PING_CONNECTING ||
 			    ping->state == PING_IDLE;
 
 		if (ping->state == PING_UP && ping->sent > ping->received)
-			away = ping->begun_ns[ping->received & client->mask] < since_ns;
+			away = *begun_at(client, ping, ping->received) < since_ns;
 		silent += away && ping->heard_ns < since_ns;
 	}
 	return silent;

@@ -124,6 +124,6 @@ uint64_t pingpong_client_count(const struct pingpong_client *client, uint32_t in
 struct pingpong_unsent pingpong_client_unsent(const struct pingpong_client *client);
 
 /* Connections that wait for an echo, or to be opened again, and have waited since `since_ns`. */
-uint32_t pingpong_client_silent(const struct pingpong_client *client, uint64_t since_ns);
+uint32_t pingpong_client_silent(struct pingpong_client *client, uint64_t since_ns);
 
 #endif

@@ -41,7 +41,7 @@ static void stamp_later(struct pingpong_client *client, uint64_t *begun_ns)
 bool pingpong_send_next(struct pingpong_client *client, struct ping *ping)
 {
 	uint32_t size_bytes = client->params.size_bytes;
-	uint64_t *begun_ns = &ping->begun_ns[ping->sent & client->mask];
+	uint64_t *begun_ns = begun_at(client, ping, ping->sent);
 	int err;
 
 	if (!*begun_ns)

@@ -21,14 +21,14 @@ enum ping_state {
 struct ping {
 	vly_conn conn;
 	uint64_t key;
-	uint64_t sent;      /* messages given to the engine */
-	uint64_t received;  /* of them, back whole; messages under way: sent - received <= depth */
-	uint64_t counted;   /* round trips that ended in the window */
-	uint64_t *begun_ns; /* when message m was sent: place m of a ring; 0: it was not tried yet */
-	uint64_t heard_ns;  /* when bytes last came */
-	uint32_t offset;    /* bytes of message `received` that have come, below size_bytes */
-	uint8_t state;      /* enum ping_state */
-	bool entered;       /* in the agenda */
+	uint64_t sent;     /* messages given to the engine */
+	uint64_t received; /* of them, back whole; messages under way: sent - received <= depth */
+	uint64_t counted;  /* round trips that ended in the window */
+	uint64_t begun_ns; /* of depth 1; else in client->begun: see begun_at() */
+	uint64_t heard_ns; /* when bytes last came */
+	uint32_t offset;   /* bytes of message `received` that have come, below size_bytes */
+	uint8_t state;     /* enum ping_state */
+	bool entered;      /* in the agenda */
 };
 
 static_assert(sizeof(struct ping) == 64, "one line per connection");
@@ -48,7 +48,7 @@ struct pingpong_client {
 	bool simple;           /* a message is answered by the next, one at a time, for ever */
 	bool open_loop, timed; /* messages are meant for a time; they wait for one */
 	uint32_t ring, mask;   /* depth, rounded up to a power of two */
-	uint64_t *begun;       /* `ring` of them for each connection */
+	uint64_t *begun;       /* `ring` of them for each connection; NULL: of depth 1 */
 	uint64_t *intended;    /* the same, in an open loop: when it was meant to be sent */
 	uint8_t *scratch;      /* the message being built */
 	uint32_t *todo;        /* a stack of connections that are to be opened */
@@ -68,6 +68,18 @@ struct pingpong_client {
 static inline struct pace *pace_of(const struct pingpong_client *client, const struct ping *ping)
 {
 	return &client->paces[ping - client->pings];
+}
+
+/*
+ * When a message was sent; 0: it was not tried yet. One of a connection lies in its own cache line, so
+ * that thousands of connections cost one line each and not two.
+ */
+static inline uint64_t *begun_at(struct pingpong_client *client, struct ping *ping, uint64_t number)
+{
+	if (!client->begun)
+		return &ping->begun_ns;
+	return &client->begun[(size_t)(ping - client->pings) * client->ring +
+			      (number & client->mask)];
 }
 
 static inline uint32_t id_of(const struct pingpong_client *client, const struct ping *ping)
