@@ -67,10 +67,15 @@ static inline uint32_t uring_ring_filled(const struct uring_ring *ring)
 	return ring->sq_tail - __atomic_load_n(ring->sq_khead, __ATOMIC_ACQUIRE);
 }
 
+static inline bool uring_ring_full(const struct uring_ring *ring)
+{
+	return uring_ring_filled(ring) == ring->sq_entries;
+}
+
 /* A zeroed submission entry; NULL when all are filled. */
 static inline struct io_uring_sqe *uring_ring_sqe(struct uring_ring *ring)
 {
-	if (vly_unlikely(uring_ring_filled(ring) == ring->sq_entries))
+	if (vly_unlikely(uring_ring_full(ring)))
 		return NULL;
 	struct io_uring_sqe *sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
 

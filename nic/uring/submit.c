@@ -45,9 +45,14 @@ struct io_uring_sqe *uring_conn_sqe(struct uring_nic *uring, struct uring_conn *
 void *uring_scratch(struct uring_nic *uring, uint32_t bytes)
 {
 	bytes = VLY_ALIGN_UP(bytes, 16u);
-	if (vly_unlikely(uring->scratch_used + bytes > SCRATCH_BYTES)) {
+	/*
+	 * The entry that will point here must be had without submitting: that would give the memory to
+	 * the next one before the kernel has seen the entry.
+	 */
+	if (vly_unlikely(uring->scratch_used + bytes > SCRATCH_BYTES ||
+			 uring_ring_full(&uring->ring))) {
 		uring_submit(uring);
-		if (uring->scratch_used)
+		if (uring->scratch_used || uring_ring_full(&uring->ring))
 			return NULL;
 	}
 	void *at = uring->scratch + uring->scratch_used;

@@ -66,6 +66,21 @@ Test(uring_faults, completion_queue_that_overflows_loses_nothing)
 	server_close(&server);
 }
 
+/* Each answer is four pieces, and an entry for it found the queue full every eighth time. */
+Test(uring_faults, pieces_of_an_answer_stay_its_own_when_the_submission_queue_is_full)
+{
+	struct vly_config config;
+	struct server server;
+
+	need_uring("uring:sq=8");
+	small_config(&config, "uring:sq=8");
+	config.tx_buf_bytes = 256;
+	server_open(&server, &config);
+	clients_connect(&server, 300);
+	all_speak(&server, 20, 1000);
+	server_close(&server);
+}
+
 Test(uring_faults, sixteen_receive_buffers_serve_a_thousand_connections)
 {
 	struct vly_config config;
