@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/doubt.h"
+#include "bench/sheet.h"
 #include "bench/stats.h"
 
 #define UNKNOWN ((double)NAN)
@@ -80,6 +81,7 @@ static void judge_silence(struct run_result *run, const struct load_options *opt
 {
 	double window_ns = run->window_s * 1e9;
 	double silence_ns = run->load.silence_ns;
+	char silence[SHEET_CELL_BYTES];
 
 	if (options->shape.rate_msg_per_s > 0 || options->shape.think_max_ns ||
 	    !(silence_ns > RUN_SILENCE_MAX * window_ns) ||
@@ -87,9 +89,9 @@ static void judge_silence(struct run_result *run, const struct load_options *opt
 		return;
 	doubt_warn(
 		run,
-		"coordinated omission: for %.3g ms nothing came back, and in a closed loop nothing is sent meanwhile: %.2g%% of the time, "
+		"coordinated omission: for %s nothing came back, and in a closed loop nothing is sent meanwhile: %.2g%% of the time, "
 		"but only %.2g%% of the messages met it, so percentiles below %.6g hide it; --rate R sends, and times, whatever is answered",
-		silence_ns / 1e6, silence_ns / window_ns * 100,
+		sheet_time(silence_ns, silence), silence_ns / window_ns * 100,
 		(double)options->connections * options->depth / (double)run->messages * 100,
 		100 - (double)options->connections * options->depth / (double)run->messages * 100);
 }

@@ -387,7 +387,8 @@ class ThreadsWithoutEnd(VolleyTest):
     def run_with(self, connections):
         # Patient: on a busy machine so many threads have taken longer than the usual time-outs.
         done = self.volley('pingpong', 'c_thread', '-c', str(connections), '--warmup', '100ms',
-                           '--duration', '2s', '--stall-timeout', '60s', '--json', self.json)
+                           '--duration', '500ms' if connections < MANY else '10s', '--stall-timeout', '60s',
+                           '--json', self.json)
         if done.code == 3:
             self.skipTest(done.err.strip())
         _, runs, _ = self.read()
