@@ -67,9 +67,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 								      1, OPTION_CONNECTIONS_MAX);
 		break;
 	case 's':
-		if (option_number(arg, 1, LOAD_SIZE_MAX, &number, why, sizeof(why)) != 0)
-			usage_error(COMMAND, "--size: %s", why);
-		args->params.size_bytes = (uint32_t)number;
+		args->params.size_bytes =
+			(uint32_t)option_take_number(COMMAND, "size", arg, 1, LOAD_SIZE_MAX);
 		break;
 	case 'S':
 		if (strcmp(arg, "none") != 0 && cpus_parse(arg, &args->cpus, why, sizeof(why)) != 0)
