@@ -68,9 +68,18 @@ void variant_loop_nic(const struct variant *variant, int loop, bool is_load, cha
 		      size_t text_bytes)
 {
 	/* so many addresses that 64,000 connections each find ports of their own */
-	snprintf(text, text_bytes, "inet:loop,fd=%d,side=%d,ip=%s%s%s", loop, is_load,
-		 is_load ? "10.77.1.1/16" : VARIANT_LOOP_HOST "/16", is_load ? ",ips=32" : "",
-		 variant->nic);
+	const char *ips = is_load ? ",ips=32" : "";
+	const char *ip = is_load ? "10.77.1.1/16" : VARIANT_LOOP_HOST "/16";
+
+	if (variant->memif)
+		/* a name for each run of this process; it vanishes with the server */
+		snprintf(text, text_bytes,
+			 "inet:dpdk,port=0,eal=\"--vdev=net_memif0,role=%s,socket=volley-%d-%d,"
+			 "rsize=14\",ip=%s%s%s",
+			 is_load ? "client" : "server", (int)getpid(), loop, ip, ips, variant->nic);
+	else
+		snprintf(text, text_bytes, "inet:loop,fd=%d,side=%d,ip=%s%s%s", loop, is_load, ip,
+			 ips, variant->nic);
 }
 
 /* Whether the row's nic can be had, on a loop that is made for the question. */
@@ -85,7 +94,7 @@ static int check_nic(const struct variant *variant, char *why, size_t why_bytes)
 		snprintf(why, why_bytes, "no wire in memory: %s", strerror(-loop));
 		return loop;
 	}
-	if (variant->workload) {
+	if (variant->workload && !variant->memif) {
 		vly_loop_close(loop); /* the wire is all that it needs */
 		return 0;
 	}
@@ -408,6 +417,31 @@ static const struct variant variants[] = {
 		 "volley_inet with checksums left to the wire"),
 	LOOP_ROW("volley_inet_forward", ",ts=0", true,
 		 "volley_inet with what came moved on (vly_send_event), not sent anew"),
+	{
+		.name = "raw_dpdk",
+		.summary = "frames bounced at layer 2 over a DPDK port (memif): that wire's limit",
+		.idle_policy = "busy",
+		.nic = "",
+		.fds_base = 128,
+		.threads_max = 1,
+		.loop = true,
+		.memif = true,
+		.workload = "raw_wire",
+		.check = check_engine,
+		.command = command_engine,
+	},
+	{
+		.name = "volley_dpdk",
+		.summary = "this engine's own TCP/IP over a DPDK port (memif)",
+		.idle_policy = "busy",
+		.nic = "",
+		.fds_base = 128,
+		.threads_max = 1,
+		.loop = true,
+		.memif = true,
+		.check = check_engine,
+		.command = command_engine,
+	},
 	{
 		.name = "c_epoll",
 		.summary = "plain C: epoll, one recv and one send per message",

@@ -210,8 +210,8 @@ class Places(VolleyTest):
         self.assertIn('belong to --plan', self.complaint(2, 'doctor', '--connections=5'))
 
 
-NOT_PYTHON = ('c_epoll', 'c_poll', 'c_thread', 'raw_wire', 'volley_epoll', 'volley_inet', 'volley_inet_forward',
-              'volley_inet_offload', 'volley_inet_ts', 'volley_uring')
+NOT_PYTHON = ('c_epoll', 'c_poll', 'c_thread', 'raw_dpdk', 'raw_wire', 'volley_dpdk', 'volley_epoll', 'volley_inet',
+              'volley_inet_forward', 'volley_inet_offload', 'volley_inet_ts', 'volley_uring')
 
 
 class Lists(VolleyTest):
