@@ -249,6 +249,9 @@ static int learn(struct vly_dpdk_port *port, uint16_t id, const struct vly_dpdk_
 		return error;
 	}
 	memcpy(port->mac, mac.addr_bytes, sizeof(port->mac));
+	/* It names the kernel's end, which is another host than we are. */
+	if (strcmp(port->info.driver_name, "net_tap") == 0)
+		port->mac[5] ^= 1;
 	return choose(port, conf, why, why_bytes);
 }
 

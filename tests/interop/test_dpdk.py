@@ -1,0 +1,73 @@
+"""test_dpdk.py - the engine's own TCP/IP against the kernel's over ports of DPDK's: a tap, af_packet on a veth"""
+
+import os
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import netns  # noqa: E402
+import test_kernel  # noqa: E402
+from test_kernel import KERNEL, OURS, PEER  # noqa: E402
+
+# Of the whole list: what depends on how frames come and go.
+CLAIMS = ('test_ping_is_answered', 'test_datagrams_come_back_whole', 'test_bulk_both_ways_is_the_same',
+          'test_bulk_with_loss_is_the_same', 'test_connects_and_closes_from_the_kernel',
+          'test_connects_and_closes_to_the_kernel', 'test_a_half_closed_stream_goes_on_the_other_way',
+          'test_our_reset_reaches_the_kernel')
+
+
+def check_plugin():
+    done = subprocess.run([PEER, f'inet:dpdk,port=9,eal="--vdev=net_null0",ip={OURS}/24', 'serve', f'{OURS}:0'],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          check=False)
+    if 'there is no such port' not in done.stderr:
+        raise netns.Refused(done.stderr.strip() or 'the DPDK plugin is not built')
+
+
+check_plugin()
+
+
+class Tap(test_kernel.Kernel):
+    """net_tap: the kernel is at the other end."""
+
+    def setUp(self):
+        if os.getuid() != 0 or not os.access('/dev/net/tun', os.R_OK | os.W_OK):
+            raise netns.Refused('net_tap takes root and /dev/net/tun')
+        netns.ip('tuntap', 'add', 'dev', self.device, 'mode', 'tap', 'multi_queue')
+        netns.configure(self.device, f'{KERNEL}/24', 1500)
+        self.addCleanup(netns.remove, self.device)
+
+    def nic(self, more='', wires=''):
+        return f'inet:{wires}dpdk,port=0,eal="--vdev=net_tap0,iface={self.device}",ip={OURS}/24{more}'
+
+
+class AfPacket(test_kernel.Kernel):
+    """net_af_packet: a veth."""
+
+    def setUp(self):
+        netns.add_veth('veth0', f'{KERNEL}/24', 'veth1')
+        self.addCleanup(netns.remove, 'veth0')
+
+    def nic(self, more='', wires=''):
+        return f'inet:{wires}dpdk,port=0,eal="--vdev=net_af_packet0,iface=veth1",ip={OURS}/24{more}'
+
+
+class AfXdp(AfPacket):
+    """net_af_xdp: the same, by a socket that takes frames before the kernel's stack does."""
+
+    def setUp(self):
+        if os.getuid() != 0:
+            raise netns.Refused('net_af_xdp takes root')
+        super().setUp()
+
+    def nic(self, more='', wires=''):
+        return f'inet:{wires}dpdk,port=0,eal="--vdev=net_af_xdp0,iface=veth1",ip={OURS}/24{more}'
+
+
+def load_tests(loader, tests, pattern):
+    return unittest.TestSuite(kind(name) for kind in (Tap, AfPacket, AfXdp) for name in CLAIMS)
+
+
+if __name__ == '__main__':
+    unittest.main()
