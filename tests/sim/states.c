@@ -119,6 +119,19 @@ static void check_waiting(const struct vly_tcp *tcp, unsigned host)
 	     host, ntohs(tcp->lport), tcp->head.tx_bytes, tcp->snd_wnd);
 }
 
+/* An ACK that is owed waits for room on the wire, or is delayed, and no longer than it may. */
+static void check_owed(const struct vly_inet *inet, const struct vly_tcp *tcp, unsigned host)
+{
+	const struct vly_wheel_node *node = &tcp->head.alarm.node;
+	uint64_t most_ns = inet->now_ns + ((uint64_t)inet->tcp->conf.delack + 1) * 1024;
+
+	if (!(tcp->bits & VLY_TCP_B_ACK_DUE) || tcp->bits & VLY_TCP_B_TX_LISTED)
+		return;
+	must(tcp->bits & VLY_TCP_B_DELACK && vly_wheel_armed(node) && node->deadline_ns <= most_ns,
+	     "host %u, port %u: an ACK is owed, and nothing sends it in time", host,
+	     ntohs(tcp->lport));
+}
+
 void states_rest(const struct hosts *hosts)
 {
 	for (unsigned host = 0; host < hosts->count; host++) {
@@ -137,9 +150,11 @@ void states_rest(const struct hosts *hosts)
 		for (uint32_t slot = 0; slot < core->env.conns.count; slot++) {
 			struct vly_conn_head *head = vly_conn_at(&core->env.conns, slot);
 
-			if (head->type == VLY_STREAM && head->state != VLY_FREE &&
-			    head->state != VLY_DEAD)
-				check_waiting(vly_tcp_of(head), host);
+			if (head->type != VLY_STREAM || head->state == VLY_FREE ||
+			    head->state == VLY_DEAD)
+				continue;
+			check_waiting(vly_tcp_of(head), host);
+			check_owed(inet, vly_tcp_of(head), host);
 		}
 	}
 }
