@@ -154,13 +154,23 @@ static int parse_close_timeout(struct engine_options *options, PyObject *object)
 	return 0;
 }
 
+static int copy_name(const char *what, const char *name, char *to, size_t bytes)
+{
+	if (strlen(name) >= bytes) {
+		PyErr_Format(PyExc_ValueError, "%s is too long", what);
+		return -1;
+	}
+	memcpy(to, name, strlen(name) + 1);
+	return 0;
+}
+
 int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {
-		"nic",       "mode",      "cpu",           "max_batch",  "ring",        "spin_us",
-		"idle",      "overload",  "prefetch",      "max_pinned", "flush_every", "flush_ns",
-		"conns_max", "tx_budget", "close_timeout", "huge_pages", "tx_bufs",     "meter",
-		NULL};
+		"nic",         "mode",     "cpu",       "max_batch", "ring",
+		"spin_us",     "idle",     "overload",  "prefetch",  "max_pinned",
+		"flush_every", "flush_ns", "conns_max", "tx_budget", "close_timeout",
+		"huge_pages",  "tx_bufs",  "meter",     NULL};
 	static const char *const modes[4] = {"inline", "thread", NULL};
 	static const char *const overloads[4] = {"pause", "drop", NULL};
 	struct engine_options *options = &engine->options;
@@ -205,21 +215,14 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 	overload = mode < 0 ? -1 : choose("overload", a.overload, overloads);
 	if (mode < 0 || overload < 0)
 		return -1;
-	if (strlen(a.nic) >= sizeof(options->nic)) {
-		PyErr_SetString(PyExc_ValueError, "nic is too long");
+	if (copy_name("nic", a.nic, options->nic, sizeof(options->nic)) ||
+	    copy_name("meter", a.meter ? a.meter : "", options->meter, sizeof(options->meter)))
 		return -1;
-	}
 	if (parse_idle(options, &a) || parse_limits(options, &a) || parse_cpu(options, &a) ||
 	    parse_close_timeout(options, a.close_timeout))
 		return -1;
 	options->threaded = mode == 1;
 	options->drop = overload == 1;
-	if (a.meter && strlen(a.meter) >= sizeof(options->meter)) {
-		PyErr_SetString(PyExc_ValueError, "meter is too long");
-		return -1;
-	}
-	snprintf(options->meter, sizeof(options->meter), "%s", a.meter ? a.meter : "");
-	snprintf(options->nic, sizeof(options->nic), "%s", a.nic);
 	options->config.nic = options->nic;
 	options->config.huge_pages = a.huge_pages;
 	options->config.allow_overlap = true; /* several processes of one core each */

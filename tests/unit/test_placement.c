@@ -163,9 +163,11 @@ Test(placement, a_port_with_another_key_is_found_out_by_a_handful_of_frames)
 
 		vly_placement_init(&place, &wire, 0, 4);
 		/* one of two comes in right: the hardest case */
-		while (believed && frames < 64)
-			believed = vly_place_seen(&place, vly_hash_u64(seed * 1000 + frames++) & 1,
-						  frames);
+		while (believed && frames < 64) {
+			bool right = vly_hash_u64(seed * 1000 + frames++) & 1;
+
+			believed = vly_place_seen(&place, right, frames);
+		}
 		cr_assert_not(believed, "seed %u", seed);
 		cr_assert_neq(place.mode, VLY_PLACE_BY_PORT);
 	}
