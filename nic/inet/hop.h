@@ -42,8 +42,8 @@ static_assert(sizeof(struct vly_hop) == VLY_CACHE_LINE, "a hop is one line");
 
 #define VLY_HOPS_MAX 1024u
 /* Frames that wait for an answer: of all hops, and of one. Longer ones do not wait. */
-#define VLY_HOP_PENDING_MAX 32u
-#define VLY_HOP_PENDING_EACH 4u
+#define VLY_HOP_PENDING_MAX 64u
+#define VLY_HOP_PENDING_EACH 16u
 #define VLY_HOP_PENDING_BYTES 1536u
 #define VLY_HOP_FRESH_NS 60000000000u /* an answer counts so long */
 #define VLY_HOP_ASK_NS 1000000000u    /* between two requests for the same address */

@@ -116,7 +116,7 @@ Test(hop, the_pending_queue_of_all_is_bounded_and_comes_home)
 		waited = 0;
 		for (uint32_t i = 0; i < 20; i++) {
 			hops[i] = vly_hop_take(&rig->inet, htonl(0x0a000064 + i));
-			for (int j = 0; j < 3; j++)
+			for (int j = 0; j < 4; j++)
 				waited += rig_send(rig, hops[i], j);
 		}
 		cr_assert_eq(waited, VLY_HOP_PENDING_MAX);

@@ -100,7 +100,7 @@ Test(spec, option_without_a_name_is_einval)
 	}
 }
 
-Test(spec, text_has_1_to_511_characters)
+Test(spec, text_is_bounded_and_the_bound_is_told)
 {
 	char text[VLY_SPEC_TEXT_MAX + 1];
 	struct vly_nic_spec spec;
@@ -114,10 +114,10 @@ Test(spec, text_has_1_to_511_characters)
 	text[VLY_SPEC_TEXT_MAX - 1] = 'n';
 	text[VLY_SPEC_TEXT_MAX] = '\0';
 	cr_assert_eq(parse(&spec, text), -EINVAL);
-	cr_assert(strstr(why, "511"), "%s", why);
+	cr_assert(strstr(why, "1 to 1023 characters"), "%s", why);
 }
 
-Test(spec, sixteen_options_are_taken_and_one_more_is_einval)
+Test(spec, as_many_options_as_there_is_room_for_are_taken_and_one_more_is_einval)
 {
 	char text[VLY_SPEC_TEXT_MAX] = "x:o";
 	struct vly_nic_spec spec;
@@ -128,7 +128,7 @@ Test(spec, sixteen_options_are_taken_and_one_more_is_einval)
 	cr_assert_eq(spec.options_count, VLY_SPEC_OPTIONS_MAX);
 	strcat(text, ",o");
 	cr_assert_eq(parse(&spec, text), -EINVAL);
-	cr_assert(strstr(why, "16"), "%s", why);
+	cr_assert(strstr(why, "more than 24 options"), "%s", why);
 }
 
 Test(spec, why_is_cut_to_its_size)
