@@ -1,4 +1,4 @@
-/* doctor.c - volley doctor: what limits a bench here and mends it; what an engine would take */
+/* doctor.c - volley doctor: what limits a bench here and mends it; what an engine would take; what a port says */
 #include "bench/commands.h"
 
 #include <argp.h>
@@ -17,6 +17,7 @@ struct arguments {
 	uint32_t connections; /* 0: the default */
 	uint32_t cores;
 	const char *nic;
+	const char *port; /* NULL: none */
 };
 
 static const struct argp_option option_table[] = {
@@ -26,6 +27,9 @@ static const struct argp_option option_table[] = {
 	 "with --plan: connections of each core (default: the library's)", 0},
 	{"cores", 'C', "N", 0, "with --plan: number of cores (default 1)", 0},
 	{"nic", 'N', "NIC", 0, "with --plan: way into the kernel (default epoll)", 0},
+	{"port", 'p', "NIC", 0,
+	 "print what a port of DPDK's needs of this machine, what its driver says, and every setting with where it comes from",
+	 0},
 	{0},
 };
 
@@ -35,7 +39,8 @@ static const char doc[] =
 	"\v"
 	"Examples:\n"
 	"  volley doctor\n"
-	"  volley doctor --plan --connections 10000\n";
+	"  volley doctor --plan --connections 10000\n"
+	"  volley doctor --port=inet:dpdk,port=0000:03:00.0,ip=192.0.2.1/24\n";
 
 static uint32_t number_of(const char *name, const char *arg, uint64_t max)
 {
@@ -59,11 +64,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'N':
 		args->nic = arg;
 		break;
+	case 'p':
+		args->port = arg;
+		break;
 	case ARGP_KEY_ARG:
 		usage_error(COMMAND, "'%s' is one argument too many", arg);
 	case ARGP_KEY_END:
 		if (!args->plan && (args->connections || args->cores != 1 || args->nic))
 			usage_error(COMMAND, "--connections, --cores and --nic belong to --plan");
+		if (args->plan && args->port)
+			usage_error(COMMAND, "--plan and --port are two questions: ask one");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -124,27 +134,62 @@ static void print_features(void)
 	}
 }
 
-static int print_findings(void)
+/* Returns how many of them warn. */
+static unsigned int print_list(const struct findings *findings)
 {
 	static const char *const marks[] = {"ok", "note", "WARN"};
-	struct findings findings;
 	unsigned int warnings = 0;
 
-	findings_collect(&findings);
-	findings_cpu_speed(&findings);
-	for (unsigned int i = 0; i < findings.count; i++) {
-		const struct finding *f = &findings.list[i];
+	for (unsigned int i = 0; i < findings->count; i++) {
+		const struct finding *f = &findings->list[i];
 		warnings += f->level == FINDING_WARN;
 		printf("%-5s %-14s %s\n", marks[f->level], f->name, f->text);
 		if (f->mend[0])
 			printf("%-5s %-14s   %s\n", "", "", f->mend);
 	}
+	return warnings;
+}
+
+static void print_port_steps(void)
+{
+	struct findings findings;
+
+	findings_port(&findings);
+	printf("what a port of DPDK's needs besides, by the steps of docs/10gbe.md:\n");
+	(void)print_list(&findings);
+}
+
+static int print_findings(void)
+{
+	struct findings findings;
+
+	findings_collect(&findings);
+	findings_cpu_speed(&findings);
+	unsigned int warnings = print_list(&findings);
 	if (warnings)
 		printf("\n%u warning%s: results from this machine will suffer until mended\n",
 		       warnings, warnings > 1 ? "s" : "");
 	else
 		printf("\nnothing stands in the way\n");
 	print_features();
+	printf("\n");
+	print_port_steps();
+	return EXIT_OK;
+}
+
+static int print_port(const char *nic)
+{
+	char text[8192], why[512];
+
+	print_port_steps();
+	printf("\n");
+	fflush(stdout);
+	if (vly_nic_describe(nic, text, sizeof(text), why, sizeof(why)) != 0) {
+		fprintf(stderr, "volley: " COMMAND ": %s\n", why);
+		return EXIT_FAILED;
+	}
+	printf("what the driver says of %s, and each setting with where it comes from:\n%s", nic,
+	       text);
 	return EXIT_OK;
 }
 
@@ -153,5 +198,7 @@ int command_doctor(int argc, char **argv)
 	struct arguments args = {.cores = 1};
 
 	command_parse(COMMAND, &parser, argc, argv, &args);
+	if (args.port)
+		return print_port(args.port);
 	return args.plan ? print_plan(&args) : print_findings();
 }

@@ -27,11 +27,8 @@
 #define SPEED_SPREAD 0.10
 #define TEXT_BYTES 512
 
-static struct finding *add(struct findings *findings, enum finding_level level, const char *name,
-			   const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-static struct finding *add(struct findings *findings, enum finding_level level, const char *name,
-			   const char *format, ...)
+struct finding *finding_add(struct findings *findings, enum finding_level level, const char *name,
+			    const char *format, ...)
 {
 	static struct finding spill; /* where there is no room, the last ones are lost */
 	struct finding *f = findings->count < FINDINGS_MAX ? &findings->list[findings->count++]
@@ -47,7 +44,7 @@ static struct finding *add(struct findings *findings, enum finding_level level, 
 	return f;
 }
 
-static void mend(struct finding *f, const char *command)
+void finding_mend(struct finding *f, const char *command)
 {
 	snprintf(f->mend, sizeof(f->mend), "%s", command);
 }
@@ -62,31 +59,32 @@ static void check_limits(struct findings *findings)
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		(void)sysfile_u64("/proc/sys/fs/nr_open", &ceiling);
 		bool enough = limit.rlim_max >= DESCRIPTORS_ENOUGH;
-		struct finding *f = add(findings, enough ? FINDING_OK : FINDING_WARN, "descriptors",
-					"%" PRIu64
-					" for each process (hard limit; fs.nr_open %" PRIu64
-					"): about %" PRIu64 " connections",
-					(uint64_t)limit.rlim_max, ceiling,
-					(uint64_t)(limit.rlim_max > 80 ? limit.rlim_max - 80 : 0));
+		struct finding *f =
+			finding_add(findings, enough ? FINDING_OK : FINDING_WARN, "descriptors",
+				    "%" PRIu64 " for each process (hard limit; fs.nr_open %" PRIu64
+				    "): about %" PRIu64 " connections",
+				    (uint64_t)limit.rlim_max, ceiling,
+				    (uint64_t)(limit.rlim_max > 80 ? limit.rlim_max - 80 : 0));
 		if (!enough)
-			mend(f, "as root: prlimit --pid $$ --nofile=100000:100000");
+			finding_mend(f, "as root: prlimit --pid $$ --nofile=100000:100000");
 	}
 	if (sysfile_read("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text)) > 0 &&
 	    sscanf(text, "%u %u", &first, &last) == 2) {
 		bool enough = last - first + 1 >= PORTS_ENOUGH;
-		struct finding *f =
-			add(findings, enough ? FINDING_OK : FINDING_WARN, "ports",
-			    "%u for outgoing connections (net.ipv4.ip_local_port_range %u-%u)",
-			    last - first + 1, first, last);
+		struct finding *f = finding_add(
+			findings, enough ? FINDING_OK : FINDING_WARN, "ports",
+			"%u for outgoing connections (net.ipv4.ip_local_port_range %u-%u)",
+			last - first + 1, first, last);
 		if (!enough)
-			mend(f, "as root: sysctl -w net.ipv4.ip_local_port_range='1024 65535'");
+			finding_mend(
+				f, "as root: sysctl -w net.ipv4.ip_local_port_range='1024 65535'");
 	}
 	if (sysfile_u64("/proc/sys/net/core/somaxconn", &backlog) == 0) {
-		struct finding *f = add(
+		struct finding *f = finding_add(
 			findings, backlog >= BACKLOG_ENOUGH ? FINDING_OK : FINDING_WARN, "backlog",
 			"listeners may queue %" PRIu64 " connects (net.core.somaxconn)", backlog);
 		if (backlog < BACKLOG_ENOUGH)
-			mend(f, "as root: sysctl -w net.core.somaxconn=4096");
+			finding_mend(f, "as root: sysctl -w net.core.somaxconn=4096");
 	}
 }
 
@@ -98,26 +96,29 @@ static void check_memory(struct findings *findings)
 
 	(void)sysfile_field("/proc/meminfo", "MemTotal", &total);
 	(void)sysfile_field("/proc/meminfo", "MemAvailable", &available);
-	add(findings, FINDING_OK, "memory", "%" PRIu64 " MiB, %" PRIu64 " MiB available",
-	    total / 1024, available / 1024);
+	finding_add(findings, FINDING_OK, "memory", "%" PRIu64 " MiB, %" PRIu64 " MiB available",
+		    total / 1024, available / 1024);
 	(void)sysfile_field("/proc/meminfo", "HugePages_Total", &huge_total);
 	(void)sysfile_field("/proc/meminfo", "HugePages_Free", &huge_free);
 	if (sysfile_read("/sys/kernel/mm/transparent_hugepage/enabled", thp, sizeof(thp)) < 0)
 		snprintf(thp, sizeof(thp), "not built");
-	struct finding *f = add(findings, huge_free ? FINDING_OK : FINDING_NOTE, "huge pages",
-				"%" PRIu64 " reserved, %" PRIu64 " free; transparent: %.40s",
-				huge_total, huge_free, thp);
+	struct finding *f =
+		finding_add(findings, huge_free ? FINDING_OK : FINDING_NOTE, "huge pages",
+			    "%" PRIu64 " reserved, %" PRIu64 " free; transparent: %.40s",
+			    huge_total, huge_free, thp);
 	if (!huge_free)
-		mend(f,
-		     "as root: sysctl -w vm.nr_hugepages=64 (without them transparent or small pages serve)");
+		finding_mend(
+			f,
+			"as root: sysctl -w vm.nr_hugepages=64 (without them transparent or small pages serve)");
 	if (getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur == RLIM_INFINITY)
-		add(findings, FINDING_OK, "locked memory", "unlimited");
+		finding_add(findings, FINDING_OK, "locked memory", "unlimited");
 	else if (geteuid() == 0)
-		add(findings, FINDING_OK, "locked memory", "root may lock any amount");
+		finding_add(findings, FINDING_OK, "locked memory", "root may lock any amount");
 	else
-		mend(add(findings, FINDING_NOTE, "locked memory", "limited to %" PRIu64 " KiB",
-			 (uint64_t)lock.rlim_cur / 1024),
-		     "as root: prlimit --pid $$ --memlock=unlimited");
+		finding_mend(finding_add(findings, FINDING_NOTE, "locked memory",
+					 "limited to %" PRIu64 " KiB",
+					 (uint64_t)lock.rlim_cur / 1024),
+			     "as root: prlimit --pid $$ --memlock=unlimited");
 }
 
 static void check_kernel(struct findings *findings)
@@ -126,29 +127,31 @@ static void check_kernel(struct findings *findings)
 	uint64_t disabled = 0;
 
 	if (sysfile_read("/proc/sys/kernel/osrelease", release, sizeof(release)) > 0)
-		add(findings, FINDING_OK, "kernel", "%.80s", release);
+		finding_add(findings, FINDING_OK, "kernel", "%.80s", release);
 	if (vly_nic_check("epoll", why, sizeof(why)) == 0)
-		add(findings, FINDING_OK, "epoll", "the engine runs over it");
+		finding_add(findings, FINDING_OK, "epoll", "the engine runs over it");
 	else
-		add(findings, FINDING_WARN, "epoll", "%.200s", why);
+		finding_add(findings, FINDING_WARN, "epoll", "%.200s", why);
 	(void)sysfile_u64("/proc/sys/kernel/io_uring_disabled", &disabled);
 	/* No entries is an error, but which one tells whether the call is there. */
 	if (syscall(SYS_io_uring_setup, 0, NULL) == -1 && (errno == ENOSYS || errno == EPERM)) {
-		struct finding *f = add(findings, FINDING_NOTE, "io_uring",
-					"refused: %s (kernel.io_uring_disabled %" PRIu64 ")",
-					strerror(errno), disabled);
+		struct finding *f = finding_add(findings, FINDING_NOTE, "io_uring",
+						"refused: %s (kernel.io_uring_disabled %" PRIu64
+						")",
+						strerror(errno), disabled);
 		if (disabled)
-			mend(f, "as root: sysctl -w kernel.io_uring_disabled=0");
+			finding_mend(f, "as root: sysctl -w kernel.io_uring_disabled=0");
 	} else {
-		add(findings, FINDING_OK, "io_uring", "available");
+		finding_add(findings, FINDING_OK, "io_uring", "available");
 	}
 	if (perf_check(why, sizeof(why)) == 0)
-		add(findings, FINDING_OK, "perf", "counts system calls (--syscalls)");
+		finding_add(findings, FINDING_OK, "perf", "counts system calls (--syscalls)");
 	else
-		add(findings, FINDING_NOTE, "perf", "no --syscalls: %.200s", why);
+		finding_add(findings, FINDING_NOTE, "perf", "no --syscalls: %.200s", why);
 	if (cost_irq_time_apart())
-		add(findings, FINDING_NOTE, "interrupts",
-		    "billed to nobody (CONFIG_IRQ_TIME_ACCOUNTING): those on the server's CPUs are added to the server");
+		finding_add(
+			findings, FINDING_NOTE, "interrupts",
+			"billed to nobody (CONFIG_IRQ_TIME_ACCOUNTING): those on the server's CPUs are added to the server");
 }
 
 static void check_cpus(struct findings *findings)
@@ -161,33 +164,37 @@ static void check_cpus(struct findings *findings)
 		return;
 	cpus_format(&allowed, list, sizeof(list));
 	if (allowed.count > 1)
-		add(findings, FINDING_OK, "CPUs", "%u may be used: %.200s", allowed.count, list);
+		finding_add(findings, FINDING_OK, "CPUs", "%u may be used: %.200s", allowed.count,
+			    list);
 	else
-		mend(add(findings, FINDING_WARN, "CPUs",
-			 "only CPU %.20s may be used: server and load share it, rates mean little",
-			 list),
-		     "give the machine, container or cpuset a second one");
+		finding_mend(
+			finding_add(
+				findings, FINDING_WARN, "CPUs",
+				"only CPU %.20s may be used: server and load share it, rates mean little",
+				list),
+			"give the machine, container or cpuset a second one");
 	if (sysfile_u64("/sys/devices/system/cpu/smt/active", &smt) == 0)
-		add(findings, FINDING_OK, "SMT", "%s",
-		    smt ? "on: server and load are kept off each other's cores" : "off");
+		finding_add(findings, FINDING_OK, "SMT", "%s",
+			    smt ? "on: server and load are kept off each other's cores" : "off");
 	else
-		add(findings, FINDING_NOTE, "SMT", "the kernel does not tell");
+		finding_add(findings, FINDING_NOTE, "SMT", "the kernel does not tell");
 	if (sysfile_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", text,
 			 sizeof(text)) > 0) {
 		bool good = strcmp(text, "performance") == 0;
-		struct finding *f =
-			add(findings, good ? FINDING_OK : FINDING_WARN, "governor", "%.60s", text);
+		struct finding *f = finding_add(findings, good ? FINDING_OK : FINDING_WARN,
+						"governor", "%.60s", text);
 		if (!good)
-			mend(f, "as root: cpupower frequency-set -g performance");
+			finding_mend(f, "as root: cpupower frequency-set -g performance");
 	} else {
-		add(findings, FINDING_OK, "governor",
-		    "the kernel sets no frequencies here (virtual machine?)");
+		finding_add(findings, FINDING_OK, "governor",
+			    "the kernel sets no frequencies here (virtual machine?)");
 	}
 	char cpuinfo[16384];
 	if (sysfile_read("/proc/cpuinfo", cpuinfo, sizeof(cpuinfo)) > 0 &&
 	    strstr(cpuinfo, " hypervisor"))
-		add(findings, FINDING_NOTE, "hypervisor",
-		    "this is a virtual machine: neighbours may slow CPUs down; each run measures their speed");
+		finding_add(
+			findings, FINDING_NOTE, "hypervisor",
+			"this is a virtual machine: neighbours may slow CPUs down; each run measures their speed");
 }
 
 void findings_cpu_speed(struct findings *findings)
@@ -213,13 +220,14 @@ void findings_cpu_speed(struct findings *findings)
 			fastest = speed.ghz[i];
 	}
 	bool even = cpuspeed_change(slowest, fastest) <= SPEED_SPREAD;
-	struct finding *f = add(findings, even ? FINDING_OK : FINDING_WARN, "CPU speed",
-				"effective GHz: %.200s (time-stamp counter %.2f)", text,
-				speed_tsc_ghz());
+	struct finding *f = finding_add(findings, even ? FINDING_OK : FINDING_WARN, "CPU speed",
+					"effective GHz: %.200s (time-stamp counter %.2f)", text,
+					speed_tsc_ghz());
 	if (!even)
-		mend(f,
-		     "they differ by more than 10%: name the fast ones by --server-cpus and --load-cpus, "
-		     "or wait and look again");
+		finding_mend(
+			f,
+			"they differ by more than 10%: name the fast ones by --server-cpus and --load-cpus, "
+			"or wait and look again");
 }
 
 void findings_collect(struct findings *findings)

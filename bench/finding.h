@@ -27,11 +27,19 @@ struct findings {
 	struct finding list[FINDINGS_MAX];
 };
 
+/* One more; where there is no room, the last ones are lost. */
+struct finding *finding_add(struct findings *findings, enum finding_level level, const char *name,
+			    const char *format, ...) __attribute__((format(printf, 4, 5)));
+void finding_mend(struct finding *finding, const char *command);
+
 /* Looks at everything but CPU speed; changes nothing. Some milliseconds. */
 void findings_collect(struct findings *findings);
 
 /* Measures every CPU that this process may use: some 10 ms each. */
 void findings_cpu_speed(struct findings *findings);
+
+/* What a port of DPDK's needs, by the steps of docs/10gbe.md: nothing else needs it, so no finding warns. */
+void findings_port(struct findings *findings);
 
 /*
  * What a result file says about this machine: hardware, kernel, limits, settings, libraries and the

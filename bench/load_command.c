@@ -23,12 +23,14 @@
 #define HELLO_PATIENCE_NS INT64_C(2000000000)
 
 #define KEY_NPT 0x400
+#define KEY_CONTROL 0x401
 
 struct arguments {
 	struct load_options load;
 	const char *target;
 	bool npt; /* the other way round: servers come to us */
 	uint16_t npt_port;
+	const char *control; /* where volley serve tells costs; NULL: the port above the target's */
 	struct run_peer peer;
 	struct session session;
 };
@@ -42,6 +44,7 @@ static const char doc[] =
 	"  volley load [2001:db8::1]:7 -c 1000 -d 30s    any echo service\n"
 	"  volley load localhost:9000 --runs 5 --json out.jsonl\n"
 	"  volley load localhost:9000 --rate 20k         an open loop: how long messages take at that rate\n"
+	"  volley load 192.0.2.1:9000 --load-nic=inet:dpdk,port=0000:03:00.0,ip=192.0.2.2/24,ips=32,ts=0 --control=server:9001\n"
 	"  volley load --npt-server                      as load generator of the Python sockets study\n\n"
 	"Exit codes: 0 ok, 1 a run failed, 2 usage, 3 this machine refuses, 4 invalid data, 130 interrupted.";
 
@@ -59,6 +62,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (arg)
 			args->npt_port =
 				(uint16_t)option_take_number(COMMAND, "npt-server", arg, 0, 65535);
+		break;
+	case KEY_CONTROL:
+		args->control = arg;
 		break;
 	case ARGP_KEY_ARG:
 		if (args->target)
@@ -82,6 +88,9 @@ static const struct argp_child children[] = {{&load_options_argp, 0, NULL, 0}, {
 static const struct argp_option option_table[] = {
 	{"npt-server", KEY_NPT, "PORT", OPTION_ARG_OPTIONAL,
 	 "serve the servers of the Python sockets study, which name load and address themselves (default port 33331)",
+	 0},
+	{"control", KEY_CONTROL, "HOST:PORT", 0,
+	 "where volley serve tells what the server costs (default: the port above the server's)",
 	 0},
 	{0},
 };
@@ -150,19 +159,25 @@ static void resolve(const char *text, struct vly_addr *addr)
 }
 
 /* Asks volley serve, if there is one, who it is. Without it only the server's costs are unknown. */
-static void join_server(struct run_peer *peer)
+static void join_server(struct run_peer *peer, const char *where)
 {
+	struct vly_addr control_addr = peer->addr;
+
 	json_t *about = NULL;
 	char why[256] = "";
 
 	snprintf(peer->variant, sizeof(peer->variant), "external");
 	snprintf(peer->idle_policy, sizeof(peer->idle_policy), "unknown");
 	peer->server.control.fd = -1;
-	int fd = peer->addr.family == VLY_UNIX ? -ENOENT : control_connect(&peer->addr);
+	if (where) {
+		resolve(where, &control_addr);
+		control_addr.port--;
+	}
+	int fd = control_addr.family == VLY_UNIX ? -ENOENT : control_connect(&control_addr);
 	if (fd < 0) {
 		fprintf(stderr,
 			"volley load: no volley serve on port %u: the server's costs stay unknown\n",
-			peer->addr.port + 1);
+			control_addr.port + 1);
 		return;
 	}
 	struct control *control = &peer->server.control;
@@ -226,7 +241,7 @@ int command_load(int argc, char **argv)
 	if (preflight_load(&args->load, &args->peer.addr, row->unavailable,
 			   sizeof(row->unavailable)) == 0)
 		row->unavailable[0] = '\0';
-	join_server(&args->peer);
+	join_server(&args->peer, args->control);
 	row->name = args->peer.variant;
 	int code = session_run(session);
 	control_fini(&args->peer.server.control);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench/descriptors.h"
+#include "bench/own_stack.h"
 #include "bench/sockname.h"
 #include "bench/sysfile.h"
 #include "bench/thread_limits.h"
@@ -98,7 +99,7 @@ int preflight_server(const struct variant *variant, const struct variant_setting
 	 * A program of one's own may be several processes: it fails by itself if it lacks some. Over a wire
 	 * in memory a connection has none.
 	 */
-	if (!variant->exec && !variant->loop)
+	if (!variant->exec && !variant->loop && !(variant->nic && bench_own_stack(variant->nic)))
 		err = check_descriptors(&holder, setting->connections, why, why_bytes);
 	return err ? err : check_threads(variant, setting->connections, why, why_bytes);
 }
@@ -218,6 +219,9 @@ int preflight_load(const struct load_options *options, const struct vly_addr *ta
 		.tables = tables ? cores : 1,
 	};
 
+	/* Over a stack of one's own a connection is no descriptor, and ports are that nic's. */
+	if (bench_own_stack(options->shape.nic))
+		return vly_nic_check(options->shape.nic, why, why_bytes);
 	int err = check_descriptors(&holder, options->connections, why, why_bytes);
 	err = err ? err : check_ports(options, why, why_bytes);
 	err = err ? err : check_sources(&options->shape.sources, target, why, why_bytes);

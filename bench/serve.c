@@ -16,6 +16,7 @@
 #include "bench/control.h"
 #include "bench/control_socket.h"
 #include "bench/options.h"
+#include "bench/own_stack.h"
 #include "bench/preflight.h"
 #include "bench/server.h"
 #include "bench/variant.h"
@@ -32,10 +33,12 @@ struct serving {
 	bool cpus_given, unpinned;
 	uint32_t connections;
 	const char *python;
-	const char *addr_text;
+	const char *addr_text, *control_text;
+	const char *nic; /* instead of the row's own; NULL: that */
 	const struct variant *variant;
-	struct variant exec;
+	struct variant exec; /* of --exec, or the row with another nic */
 	struct vly_addr addr;
+	struct vly_addr control; /* the port below that on which load is told */
 	struct server server;
 	int listen_fd;         /* of control connections; -1: none */
 	struct control client; /* the load generator that measures now; fd -1: nobody */
@@ -54,6 +57,12 @@ static const struct argp_option option_table[] = {
 	{"server-cpus", 'S', "LIST", 0,
 	 "CPUs of the server, 0-3,8 or none (default: the first CPU allowed)", 0},
 	{"python", 'y', "PATH", 0, "interpreter of the Python rows (default /usr/bin/python3)", 0},
+	{"nic", 'N', "NIC", 0,
+	 "serve a row of the engine over NIC: a port of one's own, inet:dpdk,port=...,ip=...; ADDR is of that nic then",
+	 0},
+	{"control", 'C', "ADDR", 0,
+	 "tell load there what the server costs (default: the port above ADDR's; over a nic with addresses of its own, on every address of this machine)",
+	 0},
 	{0},
 };
 
@@ -66,7 +75,8 @@ static const char doc[] =
 	"  volley serve c_epoll                       here, on port 7007 of every address\n"
 	"  volley load 192.0.2.1:7007 -c 1000         there\n"
 	"  volley serve volley_epoll 127.0.0.1:9000 --server-cpus 2\n"
-	"  volley serve --exec './my_server {port}' :9000\n\n"
+	"  volley serve --exec './my_server {port}' :9000\n"
+	"  volley serve volley_dpdk 192.0.2.1:9000 --nic=inet:dpdk,port=0000:03:00.0,ip=192.0.2.1/24,ts=0\n\n"
 	"Exit codes: 0 ended by SIGTERM, 130 by Ctrl-C, 1 the server failed, 2 usage, 3 it cannot run here.";
 
 static void parse_argument(struct serving *s, struct argp_state *state, const char *arg)
@@ -108,6 +118,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'y':
 		s->python = arg;
 		break;
+	case 'N':
+		s->nic = arg;
+		break;
+	case 'C':
+		s->control_text = arg;
+		break;
 	case ARGP_KEY_ARG:
 		parse_argument(s, state, arg);
 		break;
@@ -124,10 +140,39 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp parser = {option_table, parse_option, "[VARIANT] [ADDR]", doc, NULL,
 				   NULL,         NULL};
 
+/* The row with another nic. */
+static void take_nic(struct serving *s)
+{
+	if (!s->nic)
+		return;
+	if (!s->variant->nic || s->variant->workload)
+		usage_error(COMMAND, "--nic belongs to the rows of this engine, volley_...");
+	s->exec = *s->variant;
+	s->exec.nic = s->nic;
+	s->exec.loop = s->exec.memif = false;
+	s->exec.idle_policy = bench_own_stack(s->nic) ? "busy" : "sleep";
+	s->variant = &s->exec;
+}
+
+static void choose_control(struct serving *s)
+{
+	s->control = s->addr;
+	if (s->nic && bench_own_stack(s->nic)) /* its addresses are none of the kernel's */
+		s->control = (struct vly_addr){.family = VLY_IP4, .port = s->addr.port};
+	if (!s->control_text)
+		return;
+	if (vly_addr_parse(s->control_text, &s->control) != 0 || s->control.family == VLY_UNIX ||
+	    s->control.port < 2)
+		usage_error(COMMAND, "--control: '%s' is not an address; write 192.0.2.9:7008",
+			    s->control_text);
+	s->control.port--;
+}
+
 static void check_arguments(struct serving *s)
 {
 	struct cpus allowed, load = {.count = 0};
 
+	take_nic(s);
 	if (!s->addr_text)
 		s->addr_text = DEFAULT_ADDR;
 	if (vly_addr_parse(s->addr_text, &s->addr) != 0 || s->addr.family == VLY_UNIX ||
@@ -138,6 +183,7 @@ static void check_arguments(struct serving *s)
 			s->addr_text);
 	if (s->addr.port == 65535)
 		usage_error(COMMAND, "port 65535 leaves none above it for control");
+	choose_control(s);
 	if (s->variant->any_ip4 && s->addr.family != VLY_IP4)
 		usage_error(COMMAND, "%s serves IPv4 only", s->variant->name);
 	if (cpus_allowed(&allowed) != 0)
@@ -240,12 +286,13 @@ static void serve(struct serving *s)
 
 static bool preflight(struct serving *s, const struct variant_setting *setting)
 {
-	struct vly_addr control = s->addr;
+	struct vly_addr control = s->control;
 	char why[512];
 
-	control.port = (uint16_t)(s->addr.port + 1);
+	control.port++;
 	int err = preflight_server(s->variant, setting, why, sizeof(why));
-	err = err ? err : preflight_port(&s->addr, why, sizeof(why));
+	if (!s->nic || !bench_own_stack(s->nic))
+		err = err ? err : preflight_port(&s->addr, why, sizeof(why));
 	err = err ? err : preflight_port(&control, why, sizeof(why));
 	if (err)
 		fprintf(stderr, "volley serve: %s: %s\n", s->variant->name, why);
@@ -277,11 +324,11 @@ static int run(struct serving *s)
 		fprintf(stderr, "volley serve: %s\n", why);
 		return EXIT_FAILED;
 	}
-	s->listen_fd = control_listen(&s->addr);
+	s->listen_fd = control_listen(&s->control);
 	if (s->listen_fd < 0)
 		fprintf(stderr,
 			"volley serve: no control on port %u: %s; volley load will know no server costs\n",
-			s->addr.port + 1, strerror(-s->listen_fd));
+			s->control.port + 1, strerror(-s->listen_fd));
 	if (server_start(&s->server, &words, &s->server_cpus, READY_TIMEOUT_NS, false) == 0) {
 		s->server.relay = relay_sample;
 		s->server.relay_arg = s;

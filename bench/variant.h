@@ -40,7 +40,7 @@ struct variant {
 	 * "inet:loop,fd=N,side=S,ip=A" on both sides, such as ",ts=0".
 	 */
 	bool loop;
-	bool memif;           /* the wire is DPDK's memif, between two ports of it */
+	bool memif;             /* the wire is DPDK's memif, between two ports of it */
 	const char *server_nic; /* what follows that on the server's side alone; NULL: nothing */
 	bool forward;           /* an engine row that moves what it received (vly_send_event) */
 	const char *workload;   /* of its own; NULL: as asked for */
@@ -67,7 +67,7 @@ void variant_from_exec(struct variant *variant, const char *name, const char *co
 
 /* The address of a row's server on its loop, and the nic that either end opens on it. */
 #define VARIANT_LOOP_HOST "10.77.0.1"
-#define VARIANT_NIC_BYTES 320
+#define VARIANT_NIC_BYTES 1024
 /* Slots of a ring that holds a frame of each of so many messages in flight, so that none waits for room. */
 uint32_t variant_loop_slots(uint32_t messages);
 void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,

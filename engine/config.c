@@ -2,6 +2,7 @@
 #include "volley/config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -196,6 +197,23 @@ int vly_nic_check(const char *nic, char *why, size_t why_bytes)
 	if (why_bytes)
 		why[0] = '\0';
 	return vly_nic_resolve(nic, &spec, &ops, why, why_bytes);
+}
+
+int vly_nic_describe(const char *nic, char *text, size_t text_bytes, char *why, size_t why_bytes)
+{
+	struct vly_nic_spec spec;
+	const struct vly_nic_ops *ops;
+
+	if (why_bytes)
+		why[0] = '\0';
+	int error = vly_nic_resolve(nic, &spec, &ops, why, why_bytes);
+
+	if (error)
+		return error;
+	if (ops->describe)
+		return ops->describe(&spec, text, text_bytes, why, why_bytes);
+	snprintf(why, why_bytes, "nic %s has no device of its own to tell of", ops->name);
+	return -ENOTSUP;
 }
 
 const struct vly_nic_feature *vly_nic_features(const char *name, unsigned *count)

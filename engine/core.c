@@ -167,6 +167,7 @@ static int open_region(struct vly_engine *engine, unsigned index, struct vly_cor
 	core->env.region = &core->region;
 	core->env.config = core->config = &engine->config;
 	core->env.stats = &seat->stats;
+	core->env.counters = &seat->counters;
 	core->env.wake_fd = seat->mailbox->wake_fd;
 	core->env.timer_fd = -1;
 	core->env.forks = &vly_fork_count;

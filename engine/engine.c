@@ -303,3 +303,25 @@ int vly_stats(struct vly_engine *engine, unsigned core, struct vly_stats *stats)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 	return 0;
 }
+
+int vly_counters(struct vly_engine *engine, unsigned core, struct vly_counter *counters,
+		 unsigned max)
+{
+	if (vly_forked())
+		return -ECHILD;
+	if (core >= engine->config.cores)
+		return -ENOENT;
+	/* pairs with whoever shows it; lists outlive engines */
+	const struct vly_counter_list *list =
+		atomic_load_explicit(&engine->seats[core].counters, memory_order_acquire);
+
+	if (!list)
+		return 0;
+	uint32_t count = atomic_load_explicit(&list->count, memory_order_acquire);
+
+	for (uint32_t i = 0; i < count && i < max; i++) {
+		memcpy(counters[i].name, list->name[i], sizeof(counters[i].name));
+		counters[i].value = atomic_load_explicit(&list->value[i], memory_order_relaxed);
+	}
+	return (int)count;
+}

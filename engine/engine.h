@@ -33,6 +33,7 @@ struct vly_seat {
 	struct vly_port *ports; /* ports_max */
 	uint8_t *port_rings;    /* two per port */
 	struct vly_stats stats; /* written by the core alone */
+	vly_counter_seat counters;
 };
 
 struct vly_engine {

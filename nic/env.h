@@ -10,6 +10,7 @@
 #include "mempool/region.h"
 #include "nic/batch.h"
 #include "nic/conn.h"
+#include "nic/counters.h"
 #include "nic/rx.h"
 #include "volley/config.h"
 #include "volley/stats.h"
@@ -42,6 +43,7 @@ struct vly_env {
 	struct vly_buf_pool ref_pool;
 	struct vly_buf_pool rx_pool;
 	struct vly_stats *stats; /* written by this core, read by anyone: vly_count() */
+	vly_counter_seat *counters;
 	const struct vly_config *config;
 	struct vly_region *region; /* for the nic's own tables, while it opens */
 

@@ -104,6 +104,9 @@ struct vly_nic_ops {
 	void (*settle)(struct vly_nic *nic);
 	/* Parts of the operating system that it uses where they are there; static. */
 	const struct vly_nic_feature *(*features)(unsigned *count);
+	/* As vly_nic_describe(). */
+	int (*describe)(const struct vly_nic_spec *spec, char *text, size_t text_bytes, char *why,
+			size_t why_bytes);
 };
 
 struct vly_nic {

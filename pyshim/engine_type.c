@@ -264,6 +264,17 @@ static int put_engine_stats(PyObject *dict, const struct vly_stats *s)
 		COUNTER(relay_tx),
 		COUNTER(relay_rx),
 		COUNTER(relay_dropped),
+		COUNTER(link_up),
+		COUNTER(wire_rx_dropped),
+		COUNTER(wire_tx_dropped),
+		COUNTER(port_rx_frames),
+		COUNTER(port_rx_bytes),
+		COUNTER(port_tx_frames),
+		COUNTER(port_tx_bytes),
+		COUNTER(port_rx_missed),
+		COUNTER(port_rx_errors),
+		COUNTER(port_tx_errors),
+		COUNTER(port_rx_no_mbuf),
 		COUNTER(region_bytes),
 		COUNTER(region_used_bytes),
 		COUNTER(region_page_bytes),
@@ -481,7 +492,7 @@ static void engine_dealloc(struct engine *self)
 	"is taken now. tx_budget: bytes that one connection may queue in the engine. tx_bufs:\n"     \
 	"buffers for what is queued, of all connections; over inet each message keeps one until\n"   \
 	"it is acknowledged, so take as many as there are connections.\n"                            \
-	"close_timeout: seconds that an orderly close may take. meter: a file that volley keepup\n"   \
+	"close_timeout: seconds that an orderly close may take. meter: a file that volley keepup\n"  \
 	"watches."
 
 static PyMethodDef engine_methods[] = {

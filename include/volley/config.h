@@ -115,6 +115,14 @@ VLY_API const char *vly_nic_name(unsigned index);
  */
 VLY_API VLY_MUST_USE int vly_nic_check(const char *nic, char *why, size_t why_bytes);
 
+/*
+ * What the device that `nic` names says about itself, and each setting that would be chosen for it with where it comes
+ * from: lines of text. 0, or -errno with the reason in `why`: -ENOTSUP for nics over no device of their own. Opens a port
+ * of DPDK's as far as asking takes, so DPDK runs in this process from now on.
+ */
+VLY_API VLY_MUST_USE int vly_nic_describe(const char *nic, char *text, size_t text_bytes, char *why,
+					  size_t why_bytes);
+
 /* One part of the operating system that a nic uses where it is there. */
 struct vly_nic_feature {
 	const char *name;   /* as the nic's own switch in the environment names it */

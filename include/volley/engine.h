@@ -56,6 +56,14 @@ VLY_API void vly_stop(struct vly_engine *engine);
  */
 VLY_API int vly_stats(struct vly_engine *engine, unsigned core, struct vly_stats *stats);
 
+/*
+ * The counters that the driver of a core's port keeps beyond vly_stats (DPDK's extended statistics): of the
+ * whole port, at the core of its first queue, renewed every second. Fills in the first `max` of them and returns how many
+ * there are; 0 for other cores and nics, and when the core is closed. Threads and -ENOENT as vly_stats().
+ */
+VLY_API int vly_counters(struct vly_engine *engine, unsigned core, struct vly_counter *counters,
+			 unsigned max);
+
 /* ---- callbacks ---- */
 
 /* Each is called on the core's own thread; all but `events` may be NULL. */

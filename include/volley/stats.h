@@ -51,6 +51,17 @@ struct vly_stats {
 		place_elsewhere;     /* frames checked: came in at their flow's core, or not */
 	uint64_t relay_tx, relay_rx; /* frames handed to other cores, and got from them */
 	uint64_t relay_dropped;      /* lost: the other core's ring was full, or it is closed */
+	/* The inet nic's wire. A gauge: 1: there is another side; and frames that the wire itself lost. */
+	uint64_t link_up;
+	uint64_t wire_rx_dropped, wire_tx_dropped;
+	/*
+	 * What the device of a port of DPDK's has counted for the whole port, renewed every second: at the core of
+	 * its first queue, 0 elsewhere. vly_counters() tells what else it counts.
+	 */
+	uint64_t port_rx_frames, port_rx_bytes, port_tx_frames, port_tx_bytes;
+	uint64_t port_rx_missed; /* no descriptor was free: its cores do not keep up */
+	uint64_t port_rx_errors, port_tx_errors;
+	uint64_t port_rx_no_mbuf; /* the pool of a queue was empty: bufs= */
 	/* memory: gauges, fixed after opening but for the three pools */
 	uint64_t region_bytes, region_used_bytes, region_page_bytes;
 	int64_t region_node;    /* NUMA node the region is bound to, -1: not bound */
@@ -59,6 +70,12 @@ struct vly_stats {
 	/* not held past their batch: those that the nic receives into count as free */
 	uint64_t rx_bufs_free;
 	uint64_t tx_bufs_low, rx_bufs_low; /* fewest ever free */
+};
+
+/* What a device counts besides, by its driver's name for it. */
+struct vly_counter {
+	char name[64];
+	uint64_t value;
 };
 
 #ifdef __cplusplus

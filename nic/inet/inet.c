@@ -62,6 +62,23 @@ static int inet_check(const struct vly_nic_spec *spec, char *why, size_t why_byt
 	return error ? error : stack[0]->check(spec, stack, why, why_bytes);
 }
 
+static int inet_describe(const struct vly_nic_spec *spec, char *text, size_t text_bytes, char *why,
+			 size_t why_bytes)
+{
+	const struct vly_wire_ops *stack[VLY_WIRE_STACK_MAX + 1];
+	int error = vly_wire_resolve(spec, stack, why, why_bytes);
+	unsigned last = 0;
+
+	if (error)
+		return error;
+	while (stack[last + 1])
+		last++;
+	if (stack[last]->describe)
+		return stack[last]->describe(spec, text, text_bytes, why, why_bytes);
+	snprintf(why, why_bytes, "wire %s has no device that tells of itself", stack[last]->name);
+	return -ENOTSUP;
+}
+
 static size_t padded(size_t bytes)
 {
 	return VLY_ALIGN_UP(bytes, (size_t)VLY_WRITER_GAP);
@@ -116,6 +133,8 @@ static int open_wire(struct vly_inet *inet, const struct vly_nic_spec *spec, uin
 		.queues = (uint16_t)queues,
 		.now_ns = inet->now_ns,
 		.seed = seed,
+		.stats = env->stats,
+		.counters = env->counters,
 	};
 
 	struct vly_relay_opts opts = {
@@ -183,6 +202,7 @@ static void inet_close(struct vly_nic *nic)
 	vly_tcp_core_close(inet);
 	vly_inet_sleep_close(inet);
 	inet->wire->ops->close(inet->wire);
+	__atomic_store_n(&nic->env->stats->link_up, 0, __ATOMIC_RELAXED);
 }
 
 /* --- time --- */
@@ -362,6 +382,15 @@ static bool inet_has_work(struct vly_nic *nic)
 	       inet->wire->ops->has_work(inet->wire, inet->now_ns);
 }
 
+static void show_wire(struct vly_inet *inet)
+{
+	struct vly_stats *stats = inet->nic.env->stats;
+
+	__atomic_store_n(&stats->link_up, inet->wire->link_up, __ATOMIC_RELAXED);
+	__atomic_store_n(&stats->wire_rx_dropped, inet->wire->rx_dropped, __ATOMIC_RELAXED);
+	__atomic_store_n(&stats->wire_tx_dropped, inet->wire->tx_dropped, __ATOMIC_RELAXED);
+}
+
 static void inet_poll(struct vly_nic *nic, int64_t timeout_ns)
 {
 	struct vly_inet *inet = vly_inet_of(nic);
@@ -374,6 +403,7 @@ static void inet_poll(struct vly_nic *nic, int64_t timeout_ns)
 	if (vly_unlikely(inet->embedded))
 		vly_inet_embedded_begin(inet);
 	pass(inet);
+	show_wire(inet);
 	if (env->batch.count || timeout_ns == 0) {
 		vly_inet_look(inet);
 		if (vly_unlikely(inet->embedded) && !env->batch.count)
@@ -415,4 +445,5 @@ const struct vly_nic_ops vly_inet_ops = {
 	.has_work = inet_has_work,
 	.poll_fd = inet_poll_fd,
 	.push = inet_push,
+	.describe = inet_describe,
 };

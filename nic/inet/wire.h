@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "mempool/region.h"
+#include "nic/counters.h"
 #include "nic/spec.h"
 #include "volley/config.h"
 
@@ -108,6 +109,9 @@ struct vly_wire_setup {
 	uint16_t queue, queues;                  /* the core's index; how many queues() said */
 	uint64_t now_ns;
 	uint64_t seed; /* of option seed=, else from the system: for whatever is random */
+	/* What a wire over a device writes itself: the fields port_* and the device's list. NULL: nobody asks. */
+	struct vly_stats *stats;
+	vly_counter_seat *counters;
 };
 
 struct vly_wire_ops {
@@ -174,6 +178,9 @@ struct vly_wire_ops {
 	bool (*arm)(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted);
 	/* After sleeping, or instead of it; also empties the descriptor. */
 	void (*disarm)(struct vly_wire *wire);
+	/* As vly_nic_describe(). NULL: there is no device. */
+	int (*describe)(const struct vly_nic_spec *spec, char *text, size_t text_bytes, char *why,
+			size_t why_bytes);
 };
 
 /* Most wires that a stack may have. */

@@ -148,10 +148,10 @@ int vly_wire_dpdk_describe(const struct vly_nic_spec *spec, char *text, size_t t
 {
 	int error = load(why, why_bytes);
 
-	return error ? error : plugin->describe(spec, text, text_bytes, why, why_bytes);
+	return error ? error : plugin->ops->describe(spec, text, text_bytes, why, why_bytes);
 }
 
-static const char *const keys[] = {"port", "eal", "mtu", "csum", "queues",
+static const char *const keys[] = {"port", "eal", "mtu",  "csum", "queues",
 				   "rxd",  "txd", "bufs", NULL};
 
 /* Opened, a wire has the plugin's own operations. */
@@ -162,4 +162,5 @@ const struct vly_wire_ops vly_wire_dpdk = {
 	.region_bytes = dpdk_region_bytes,
 	.queues = dpdk_queues,
 	.open = dpdk_open,
+	.describe = vly_wire_dpdk_describe,
 };

@@ -1,4 +1,4 @@
-/* cores_rig.h - two engines of several cores on one loop, all polled by the test's thread; an echo server */
+/* cores_rig.h - two engines of several cores on one wire, all polled by the test's thread; an echo server */
 #ifndef VLY_TESTS_CORES_RIG_H
 #define VLY_TESTS_CORES_RIG_H
 
@@ -30,15 +30,16 @@ struct rig_flow {
 };
 
 struct cores_rig {
-	int loop;
+	int loop; /* -1: another wire */
 	struct vly_loop_opts opts;
-	char nic[2][256];
+	char nic[2][512];
 	struct vly_engine *engine[2];
 	struct vly_core *core[2][RIG_CORES_MAX];
 	unsigned cores[2];
 	/* what the server has accepted, by core */
 	unsigned accepted[RIG_CORES_MAX];
 	unsigned strays; /* accepted by another core than that of the hash */
+	bool no_word;    /* the port tells no table: homes are divided evenly */
 	struct rig_flow flows[RIG_FLOWS_MAX];
 	unsigned count;
 	unsigned dgrams[2][RIG_CORES_MAX];
@@ -107,11 +108,23 @@ static inline void rig_open_opts(struct cores_rig *rig, unsigned serving, unsign
 	}
 }
 
+/* Two engines whose nics are in `rig->nic` already. */
+static inline void rig_open_nics(struct cores_rig *rig, unsigned serving, unsigned calling)
+{
+	rig->cores[SERVES] = serving;
+	rig->cores[CALLS] = calling;
+	rig->loop = -1;
+	vly_log_set(rig_log, rig, VLY_LOG_WARN);
+	rig_start(rig, SERVES);
+	rig_start(rig, CALLS);
+}
+
 static inline void rig_close(struct cores_rig *rig)
 {
 	rig_stop(rig, SERVES);
 	rig_stop(rig, CALLS);
-	vly_loop_close(rig->loop);
+	if (rig->loop >= 0)
+		vly_loop_close(rig->loop);
 	vly_log_set(NULL, NULL, VLY_LOG_WARN);
 }
 
@@ -124,12 +137,13 @@ static inline struct vly_stats rig_stats(struct cores_rig *rig, unsigned side, u
 }
 
 /* The queue of a good port that a segment from the calling side comes in at. */
-static inline unsigned rig_queue(unsigned queues, const struct vly_addr *src,
-				 const struct vly_addr *dst)
+static inline unsigned rig_queue(const struct cores_rig *rig, unsigned queues,
+				 const struct vly_addr *src, const struct vly_addr *dst)
 {
-	return vly_toeplitz_ipv4(vly_toeplitz_key_default, src->ip4, dst->ip4, src->port,
-				 dst->port) %
-	       128 % queues;
+	uint32_t hash = vly_toeplitz_ipv4(vly_toeplitz_key_default, src->ip4, dst->ip4, src->port,
+					  dst->port);
+
+	return rig->no_word ? (unsigned)((uint64_t)hash * queues >> 32) : hash % 128 % queues;
 }
 
 static inline void rig_served(struct cores_rig *rig, unsigned core, struct vly_event *event)
@@ -142,7 +156,7 @@ static inline void rig_served(struct cores_rig *rig, unsigned core, struct vly_e
 		cr_assert_eq(event->status, 0);
 		rig->accepted[core]++;
 		cr_assert_eq(vly_name(c, event->conn, &local, &peer), 0);
-		rig->strays += rig_queue(rig->cores[SERVES], &peer, &local) != core;
+		rig->strays += rig_queue(rig, rig->cores[SERVES], &peer, &local) != core;
 		break;
 	case VLY_DATA:
 		cr_assert_eq(vly_send(c, event->conn, event->data, event->len), 0);

@@ -5,6 +5,7 @@
 #include <rte_mbuf.h>
 #include <string.h>
 
+#include "nic/inet/dpdk/counters.h"
 #include "nic/inet/dpdk/wire.h"
 #include "nic/inet/eth.h"
 
@@ -23,6 +24,8 @@ void vly_dpdk_look_at_link(struct wire *w, uint64_t now_ns)
 	w->wire.link_up = up;
 	if (up)
 		w->patient_ns = 0;
+	if (w->stats)
+		vly_dpdk_counters_show(w->port->id, w->stats);
 	w->look_ns = now_ns + (up ? LOOK_UP_NS : LOOK_DOWN_NS);
 }
 

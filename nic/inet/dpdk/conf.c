@@ -126,6 +126,7 @@ int vly_dpdk_conf_parse(struct vly_dpdk_conf *conf, const struct vly_nic_spec *s
 	    parse_ports(conf, port && *port ? port : "0", why, why_bytes))
 		return -EINVAL;
 	conf->mtu = options.mtu;
+	conf->mtu_given = vly_spec_get(spec, "mtu") != NULL;
 	conf->software = csum && !options.offload;
 	conf->rxd = (uint32_t)rxd;
 	conf->txd = (uint32_t)txd;

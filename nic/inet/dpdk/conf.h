@@ -23,12 +23,13 @@ struct vly_dpdk_conf {
 	/* port=A[/B...]: one, whose queues the cores share; or one for each core */
 	char ports[VLY_DPDK_PORTS_MAX][VLY_DPDK_NAME_MAX];
 	unsigned ports_count;
-	bool pci;        /* a PCI device is asked for */
-	uint32_t mtu;    /* 1500 */
-	bool software;   /* csum=none */
+	bool pci;     /* a PCI device is asked for */
+	uint32_t mtu; /* 1500 */
+	bool mtu_given;
+	bool software;     /* csum=none */
 	unsigned queues;   /* at most so many; 0: what the port has */
 	uint32_t rxd, txd; /* descriptors; 0: the driver's choice */
-	uint32_t bufs;   /* mbufs of a queue; 0: what the descriptors take */
+	uint32_t bufs;     /* mbufs of a queue; 0: what the descriptors take */
 };
 
 /* 0, or -EINVAL with the reason in `why`. */

@@ -4,7 +4,7 @@
 
 #include "nic/inet/wire.h"
 
-/* The wire's operations, burst.c. */
+/* The wire's operations, wire.c. */
 extern const struct vly_wire_ops vly_dpdk_ops;
 
 /* As vly_wire_dpdk_describe(). */

@@ -83,15 +83,19 @@ void vly_dpdk_log_forget(void)
 static const struct {
 	const char *word, *fix;
 } fixes[] = {
-	{"cannot attach the device", "is its driver installed? apt install libdpdk-dev, or librte-net-NAME23"},
-	{"failed to parse device", "is its driver installed? apt install libdpdk-dev, or librte-net-NAME23"},
+	{"cannot attach the device",
+	 "is its driver installed? apt install libdpdk-dev, or librte-net-NAME23"},
+	{"failed to parse device",
+	 "is its driver installed? apt install libdpdk-dev, or librte-net-NAME23"},
 	{"Address already in use", "another process has this port: end it, or name another one"},
 	{"Failed to connect socket", "the server's side has to be opened first"},
 	{"hugepage", "as root: sysctl -w vm.nr_hugepages=512; or add --no-huge to eal="},
 	{"hugetlb", "as root: sysctl -w vm.nr_hugepages=512; or add --no-huge to eal="},
 	{"'PA'", "run it as root, or add --iova-mode=va to eal="},
-	{"vfio", "bind the port to vfio-pci (dpdk-devbind.py --bind=vfio-pci ADDRESS), and let this user open /dev/vfio"},
-	{"VFIO", "bind the port to vfio-pci (dpdk-devbind.py --bind=vfio-pci ADDRESS), and let this user open /dev/vfio"},
+	{"vfio",
+	 "bind the port to vfio-pci (dpdk-devbind.py --bind=vfio-pci ADDRESS), and let this user open /dev/vfio"},
+	{"VFIO",
+	 "bind the port to vfio-pci (dpdk-devbind.py --bind=vfio-pci ADDRESS), and let this user open /dev/vfio"},
 	{"not permitted", "run it as root, or give it CAP_NET_ADMIN, CAP_NET_RAW and CAP_IPC_LOCK"},
 	{"ermission denied", "run it as root, or give it CAP_NET_ADMIN and CAP_NET_RAW"},
 	{"command line", "the words that EAL knows: dpdk-testpmd --help"},
@@ -99,10 +103,12 @@ static const struct {
 
 static bool tells_failure(const char *line)
 {
-	static const char *const words[] = {"rror", "ailed", "annot", "nvalid", "ERR", "Could not",
-					    "could not", "No ", "not ", "nable", "already"};
+	static const char *const words[] = {"rror", "ailed",     "annot",     "nvalid",
+					    "ERR",  "Could not", "could not", "No ",
+					    "not ", "nable",     "already"};
 	/* what every start without the privileges of another kind says */
-	static const char *const usual[] = {"mp action", "Physical addresses are unavail", "No free 1048576"};
+	static const char *const usual[] = {"mp action", "Physical addresses are unavail",
+					    "No free 1048576"};
 
 	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
 		if (strstr(line, usual[i]))
@@ -141,7 +147,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
 	bool running;
 	bool pci;
-	char words[VLY_SPEC_TEXT_MAX]; /* it was started with */
+	char words[VLY_SPEC_TEXT_MAX];   /* it was started with: those of the nic's name, */
+	char all[2 * VLY_SPEC_TEXT_MAX]; /* and with ours */
 	char made[8][256];
 	unsigned made_count;
 	char copies[VLY_DPDK_WORDS_MAX][128];
@@ -254,6 +261,12 @@ static void build_args(const struct vly_dpdk_conf *conf)
 		add_arg("--lcores=0@(%s)", cpus);
 	}
 	eal.argv[eal.argc] = NULL;
+	/* now: EAL moves its arguments about */
+	size_t at = 0;
+
+	for (int i = 1; i < eal.argc && at < sizeof(eal.all); i++)
+		at += (size_t)snprintf(eal.all + at, sizeof(eal.all) - at, "%s%s", i > 1 ? " " : "",
+				       eal.argv[i]);
 }
 
 static void *start_thread(void *arg)
@@ -341,22 +354,82 @@ int vly_dpdk_eal_start(const struct vly_dpdk_conf *conf, char *why, size_t why_b
 	return error;
 }
 
+void vly_dpdk_eal_words(char *text, size_t text_bytes)
+{
+	pthread_mutex_lock(&lock);
+	snprintf(text, text_bytes, "%s", eal.all);
+	pthread_mutex_unlock(&lock);
+}
+
+/*
+ * The kernel's driver of a PCI device is none that leaves it to us: DPDK would take some devices (virtio) from
+ * under it. NULL: it does, or there is none.
+ */
+static const char *kernel_driver(const char *device, char *name, size_t name_bytes)
+{
+	static const char *const ours[] = {"vfio-pci", "uio_pci_generic", "igb_uio", "mlx5_core",
+					   "mlx4_core"};
+	char link[200], target[256];
+
+	snprintf(link, sizeof(link), "%s/driver", device);
+	ssize_t len = readlink(link, target, sizeof(target) - 1);
+
+	if (len <= 0)
+		return NULL;
+	target[len] = '\0';
+	const char *slash = strrchr(target, '/');
+
+	snprintf(name, name_bytes, "%.*s", (int)name_bytes - 1, slash ? slash + 1 : target);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		if (strcmp(name, ours[i]) == 0)
+			return NULL;
+	}
+	return name;
+}
+
+/* `text` is a port's name or a device that EAL is to look at; of another kind than PCI there is nothing to tell. */
+static int check_device(const char *text, char *why, size_t why_bytes)
+{
+	char path[160], word[VLY_DPDK_NAME_MAX], name[VLY_DPDK_NAME_MAX], driver[64];
+
+	snprintf(word, sizeof(word), "%.*s", vly_dpdk_vdev_name_len(text), text);
+	if (!vly_dpdk_is_pci(word, name))
+		return 0;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", name);
+	if (access(path, F_OK) != 0) {
+		snprintf(
+			why, why_bytes,
+			"port=%s: there is no such PCI device; dpdk-devbind.py --status lists them",
+			name);
+		return -ENODEV;
+	}
+	if (!kernel_driver(path, driver, sizeof(driver)))
+		return 0;
+	snprintf(why, why_bytes,
+		 "port=%s: the kernel has it (driver %s); as root, and not the one you are logged "
+		 "in by: dpdk-devbind.py --bind=vfio-pci %s",
+		 name, driver, name);
+	return -EBUSY;
+}
+
 int vly_dpdk_eal_check(const struct vly_dpdk_conf *conf, char *why, size_t why_bytes)
 {
-	for (unsigned i = 0; i < conf->ports_count; i++) {
-		char path[160], name[VLY_DPDK_NAME_MAX];
+	int error = 0;
 
-		if (!vly_dpdk_is_pci(conf->ports[i], name))
-			continue;
-		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", name);
-		if (access(path, F_OK) != 0) {
-			snprintf(why, why_bytes,
-				 "port=%s: there is no such PCI device; dpdk-devbind.py --status lists them",
-				 name);
-			return -ENODEV;
-		}
+	for (unsigned i = 0; i < conf->ports_count && !error; i++)
+		error = check_device(conf->ports[i], why, why_bytes);
+	/* --allow=ADDRESS, -aADDRESS; or the word after it */
+	for (unsigned i = 0; i < conf->words_count && !error; i++) {
+		const char *word = conf->words[i];
+
+		word += strspn(word, "-");
+		if (strncmp(word, "allow=", 6) == 0)
+			word += 6;
+		else if (word[0] == 'a' && word == conf->words[i] + 1)
+			word++;
+		error = check_device(word, why, why_bytes);
 	}
-	return 0;
+	return error;
 }
 
 /* --- threads --- */

@@ -12,7 +12,10 @@
  */
 int vly_dpdk_eal_start(const struct vly_dpdk_conf *conf, char *why, size_t why_bytes);
 
-/* What check() can tell without starting it. */
+/* The words that it was started with. */
+void vly_dpdk_eal_words(char *text, size_t text_bytes);
+
+/* What check() can tell without starting it: whether a PCI port is there, and not the kernel's. */
 int vly_dpdk_eal_check(const struct vly_dpdk_conf *conf, char *why, size_t why_bytes);
 
 /*

@@ -22,9 +22,6 @@ struct vly_dpdk_host {
 struct vly_dpdk_plugin {
 	uint32_t abi;
 	const struct vly_wire_ops *ops;
-	/* as vly_wire_dpdk_describe() */
-	int (*describe)(const struct vly_nic_spec *spec, char *text, size_t text_bytes, char *why,
-			size_t why_bytes);
 };
 
 #define VLY_DPDK_PLUGIN_FILE "volley-dpdk.so"

@@ -11,11 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "nic/inet/dpdk/counters.h"
 #include "nic/inet/dpdk/eal.h"
 
-#define DESCRIPTORS 1024u
 #define BURST 32u
 
 #define RX_CHECKSUMS                                                                               \
@@ -34,6 +38,8 @@ static struct {
 	unsigned count;
 	unsigned users; /* wires of this process */
 } made;
+
+static bool ticking; /* an alarm is set */
 
 /* --- where the driver is called --- */
 
@@ -87,6 +93,36 @@ static void remove_device(const char *args)
 	(void)call(memif ? "net_memif" : "", remove_called, name);
 }
 
+/*
+ * A server of memif that was killed leaves its socket behind, which the next one cannot bind. Where nobody answers
+ * at it, it goes. (Those of the abstract kind, the default, vanish with their process.)
+ */
+static void clear_socket(const char *vdev)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	const char *path = strstr(vdev, ",socket=");
+	struct stat file;
+
+	if (strncmp(vdev, "net_memif", 9) != 0 || !path || !strstr(vdev, "role=server") ||
+	    !strstr(vdev, "socket-abstract=no"))
+		return;
+	path += strlen(",socket=");
+	size_t len = strcspn(path, ",");
+
+	if (len == 0 || len >= sizeof(name.sun_path))
+		return;
+	memcpy(name.sun_path, path, len);
+	if (lstat(name.sun_path, &file) != 0 || !S_ISSOCK(file.st_mode))
+		return;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return;
+	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) != 0 && errno == ECONNREFUSED)
+		(void)unlink(name.sun_path);
+	close(fd);
+}
+
 static int make_device(const char *vdev, char *why, size_t why_bytes)
 {
 	char what[VLY_DPDK_NAME_MAX + 32];
@@ -102,6 +138,7 @@ static int make_device(const char *vdev, char *why, size_t why_bytes)
 	}
 	if (made.count == VLY_DPDK_VDEVS_MAX)
 		return -ENOSPC;
+	clear_socket(vdev);
 	vly_dpdk_log_forget();
 	int error = rte_dev_probe(vdev);
 
@@ -206,8 +243,8 @@ static int choose(struct vly_dpdk_port *port, const struct vly_dpdk_conf *conf, 
 	uint32_t wanted = info->default_rxportconf.burst_size;
 
 	port->mtu = conf->mtu;
-	port->rxd = conf->rxd ? (uint16_t)conf->rxd : (uint16_t)DESCRIPTORS;
-	port->txd = conf->txd ? (uint16_t)conf->txd : (uint16_t)DESCRIPTORS;
+	port->rxd = conf->rxd ? (uint16_t)conf->rxd : (uint16_t)VLY_DPDK_DESCRIPTORS;
+	port->txd = conf->txd ? (uint16_t)conf->txd : (uint16_t)VLY_DPDK_DESCRIPTORS;
 	/* rounded up by vector drivers to their own step, cut at their own most */
 	port->burst = (uint16_t)VLY_MIN(VLY_MAX(wanted, BURST), 2 * BURST);
 	if (port->mtu > mtu_max(info) || port->mtu < info->min_mtu) {
@@ -228,6 +265,7 @@ static int choose(struct vly_dpdk_port *port, const struct vly_dpdk_conf *conf, 
 	/* A queue sends the mbufs of its core's pool alone, each with one reference. */
 	if (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
 		port->tx_offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	vly_dpdk_rss_choose(&port->rss, info, port->queues);
 	return 0;
 }
 
@@ -376,6 +414,8 @@ static int configure(struct vly_dpdk_port *port)
 	};
 	uint16_t queues = (uint16_t)port->queues;
 	unsigned node = (unsigned)rte_eth_dev_socket_id(port->id);
+
+	vly_dpdk_rss_configure(&port->rss, &conf);
 	int error = rte_eth_dev_configure(port->id, queues, queues, &conf);
 
 	if (!error)
@@ -395,21 +435,56 @@ static int configure(struct vly_dpdk_port *port)
 	return error;
 }
 
+static int start(struct vly_dpdk_port *port)
+{
+	int error = configure(port);
+
+	return error ? error : rte_eth_dev_start(port->id);
+}
+
+/* The devices' counters, of every port that is up; on DPDK's own thread. */
+static void tick(void *arg)
+{
+	bool any = false;
+
+	(void)arg;
+	/* who opens or closes a port may wait for this very thread: then next time */
+	if (pthread_mutex_trylock(&lock) == 0) {
+		for (unsigned id = 0; id < RTE_MAX_ETHPORTS; id++) {
+			if (!atomic_load_explicit(&ports[id].up, memory_order_relaxed))
+				continue;
+			vly_dpdk_counters_read((uint16_t)id);
+			any = true;
+		}
+		ticking = any && rte_eal_alarm_set(VLY_DPDK_COUNT_US, tick, NULL) == 0;
+		pthread_mutex_unlock(&lock);
+		return;
+	}
+	(void)rte_eal_alarm_set(VLY_DPDK_COUNT_US, tick, NULL);
+}
+
+static void begin_counting(struct vly_dpdk_port *port)
+{
+	vly_dpdk_counters_name(port->id);
+	vly_dpdk_counters_read(port->id);
+	if (!ticking)
+		ticking = rte_eal_alarm_set(VLY_DPDK_COUNT_US, tick, NULL) == 0;
+}
+
 static int bring_up(struct vly_dpdk_port *port, char *why, size_t why_bytes)
 {
 	char what[RTE_ETH_NAME_MAX_LEN + 32];
 
 	vly_dpdk_log_forget();
-	int error = configure(port);
+	int error = start(port);
 
-	if (!error)
-		error = rte_eth_dev_start(port->id);
 	if (error && port->interrupts) {
-		/* it has none: polled, then */
-		port->interrupts = false;
-		error = configure(port);
-		if (!error)
-			error = rte_eth_dev_start(port->id);
+		port->interrupts = false; /* it has none: polled, then */
+		error = start(port);
+	}
+	if (error && port->rss.hashes) {
+		port->rss.hashes = 0; /* it offers what it does not do: the cores sort */
+		error = start(port);
 	}
 	if (error) {
 		snprintf(what, sizeof(what), "port %s does not start", port->name);
@@ -417,10 +492,12 @@ static int bring_up(struct vly_dpdk_port *port, char *why, size_t why_bytes)
 		return error;
 	}
 	vly_log(VLY_LOG_INFO,
-		"port %s (%s): %u queue%s, %u and %u descriptors, mtu %u, checksums %s",
-		port->name, port->info.driver_name, port->queues, port->queues > 1 ? "s" : "",
-		port->rxd, port->txd, port->mtu,
+		"port %s (%s): %u queue%s, %u and %u descriptors, mtu %u, checksums %s", port->name,
+		port->info.driver_name, port->queues, port->queues > 1 ? "s" : "", port->rxd,
+		port->txd, port->mtu,
 		port->tx_offloads & TX_CHECKSUMS ? "by the port" : "in software");
+	vly_dpdk_rss_verify(&port->rss, port->id, port->name);
+	begin_counting(port);
 	/* pairs with the cores' loads: its queues are set up */
 	atomic_store_explicit(&port->up, true, memory_order_release);
 	return 0;

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "nic/inet/dpdk/conf.h"
+#include "nic/inet/dpdk/counters.h"
 #include "nic/inet/dpdk/describe.h"
 #include "nic/inet/dpdk/eal.h"
 #include "nic/inet/dpdk/host.h"
@@ -18,8 +19,6 @@
 
 /* frames that the stack holds, in the queues and caches between it and the port */
 #define SPARE (LENT_MAX + LOOPED_MAX + 4 * BURST_MAX + 384u)
-/* What the descriptors take where neither they nor the mbufs are named: the driver may ask for fewer. */
-#define DESCRIPTORS 1024u
 #define PATIENT_NS 1000000000u /* for a link that comes up after opening */
 
 static int dpdk_check(const struct vly_nic_spec *spec, const struct vly_wire_ops *const *stack,
@@ -32,12 +31,13 @@ static int dpdk_check(const struct vly_nic_spec *spec, const struct vly_wire_ops
 	return error ? error : vly_dpdk_eal_check(&conf, why, why_bytes);
 }
 
-static uint32_t bufs_for(const struct vly_dpdk_conf *conf)
+/* What the descriptors take, the mbufs not being named: the driver may ask for fewer. */
+uint32_t vly_dpdk_bufs(const struct vly_dpdk_conf *conf)
 {
 	if (conf->bufs)
 		return conf->bufs;
-	return (conf->rxd ? conf->rxd : DESCRIPTORS) + (conf->txd ? conf->txd : DESCRIPTORS) +
-	       SPARE;
+	return (conf->rxd ? conf->rxd : VLY_DPDK_DESCRIPTORS) +
+	       (conf->txd ? conf->txd : VLY_DPDK_DESCRIPTORS) + SPARE;
 }
 
 static size_t dpdk_region_bytes(const struct vly_config *config, const struct vly_nic_spec *spec,
@@ -50,7 +50,8 @@ static size_t dpdk_region_bytes(const struct vly_config *config, const struct vl
 	(void)stack;
 	(void)vly_dpdk_conf_parse(&conf, spec, why, sizeof(why));
 	return vly_wire_take_bytes(sizeof(struct wire)) +
-	       vly_wire_take_bytes(vly_dpdk_pool_bytes(bufs_for(&conf), vly_dpdk_room(conf.mtu)));
+	       vly_wire_take_bytes(
+		       vly_dpdk_pool_bytes(vly_dpdk_bufs(&conf), vly_dpdk_room(conf.mtu)));
 }
 
 static int dpdk_queues(const struct vly_nic_spec *spec, unsigned cores)
@@ -90,6 +91,14 @@ static void dpdk_close(struct vly_wire *wire)
 	}
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
+	if (w->counters)
+		atomic_store_explicit(w->counters, NULL, memory_order_release);
+	/* the last word */
+	if (w->stats && enter(w)) {
+		vly_dpdk_counters_read(w->port->id);
+		leave(w);
+		vly_dpdk_counters_show(w->port->id, w->stats);
+	}
 	vly_dpdk_port_leave(w->port, w->queue);
 	vly_dpdk_pool_close(&w->pool);
 	vly_dpdk_port_drop(w->port);
@@ -112,12 +121,17 @@ static int check_bufs(const struct vly_dpdk_port *port, uint32_t bufs, char *why
 static int open_queue(struct wire *w, const struct vly_wire_setup *setup,
 		      const struct vly_dpdk_conf *conf, char *why, size_t why_bytes)
 {
-	uint32_t bufs = bufs_for(conf), room = vly_dpdk_room(conf->mtu);
+	uint32_t bufs = vly_dpdk_bufs(conf), room = vly_dpdk_room(conf->mtu);
 	size_t bytes = vly_dpdk_pool_bytes(bufs, room);
 	void *memory = vly_wire_take(setup->region, bytes);
 
-	if (!memory)
+	if (!memory) {
+		snprintf(why, why_bytes,
+			 "the core's memory has no room for %u mbufs, %zu KiB: bufs=, or smaller "
+			 "rxd= and txd=",
+			 bufs, bytes / 1024);
 		return -ENOMEM;
+	}
 	int error = check_bufs(w->port, bufs, why, why_bytes);
 
 	if (error)
@@ -150,8 +164,15 @@ static void fill(struct wire *w, const struct vly_wire_setup *setup,
 		w->wire.caps |= VLY_WIRE_RX_CHECKSUM;
 	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 		w->wire.caps |= VLY_WIRE_TX_CHECKSUM;
+	if (port->rss.foretold) {
+		w->wire.caps |= VLY_WIRE_RSS;
+		w->wire.rss_key = port->rss.key;
+		w->wire.rss_table = port->rss.table;
+		w->wire.rss_table_count = port->rss.table_count;
+	}
 	memcpy(w->wire.mac, port->mac, sizeof(w->wire.mac));
 	w->queue = own ? 0 : setup->queue;
+	w->stats = w->queue ? NULL : setup->stats;
 	w->alone = port->queues == 1;
 	w->burst = port->burst;
 	w->prepare = w->wire.caps & VLY_WIRE_TX_CHECKSUM;
@@ -210,6 +231,12 @@ static int dpdk_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
 	}
 	if (setup->config->idle != VLY_IDLE_BUSY)
 		prepare_sleep(w);
+	if (!w->queue && setup->counters) {
+		w->counters = setup->counters;
+		/* pairs with vly_counters() */
+		atomic_store_explicit(w->counters, vly_dpdk_counters_list(w->port->id),
+				      memory_order_release);
+	}
 	w->patient_ns = setup->now_ns + PATIENT_NS;
 	vly_dpdk_look_at_link(w, setup->now_ns);
 	*wire = &w->wire;
@@ -231,12 +258,12 @@ const struct vly_wire_ops vly_dpdk_ops = {
 	.fd = vly_dpdk_fd,
 	.arm = vly_dpdk_arm,
 	.disarm = vly_dpdk_disarm,
+	.describe = vly_dpdk_describe,
 };
 
 static const struct vly_dpdk_plugin plugin = {
 	.abi = VLY_DPDK_PLUGIN_ABI,
 	.ops = &vly_dpdk_ops,
-	.describe = vly_dpdk_describe,
 };
 
 __attribute__((visibility("default"))) const struct vly_dpdk_plugin *

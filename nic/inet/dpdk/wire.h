@@ -21,6 +21,9 @@ struct wire {
 	uint64_t patient_ns;
 	bool prepare; /* the driver looks over what it completes */
 	uint64_t look_ns;
+	struct vly_stats
+		*stats; /* of the core, for what the device counts; NULL: another queue's does */
+	vly_counter_seat *counters;
 	struct vly_dpdk_pool pool;
 	int epoll_fd;  /* for the queue's interrupt; -1: the core never sleeps */
 	bool attached; /* it comes there, */
@@ -65,6 +68,9 @@ static inline void leave(struct wire *w)
 	if (!w->alone)
 		atomic_store_explicit(&w->port->queue[w->queue].inside, 0, memory_order_release);
 }
+
+/* Mbufs that each queue has. */
+uint32_t vly_dpdk_bufs(const struct vly_dpdk_conf *conf);
 
 /* The operations of vly_dpdk_ops (burst.c). */
 uint32_t vly_dpdk_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
