@@ -114,7 +114,7 @@ class Unavailable(VolleyTest):
         self.assertNotIn('python3-numpy', lines['volley_batch'])
 
     def test_a_row_on_a_wire_in_memory_is_not_served_alone(self):
-        done = self.expect(1, 'serve', 'volley_inet_columns')
+        done = self.expect(1, 'serve', 'volley_inet')
         self.assertIn('runs beside its load only', done.err)
 
     def test_the_row_is_refused_and_the_others_run(self):
