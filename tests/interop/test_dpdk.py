@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 import unittest
 
+os.environ.setdefault('VOLLEY_INTEROP_CONNECTS', '2000')
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import netns  # noqa: E402
 import test_kernel  # noqa: E402
@@ -12,9 +14,10 @@ from test_kernel import KERNEL, OURS, PEER  # noqa: E402
 
 # Of the whole list: what depends on how frames come and go.
 CLAIMS = ('test_ping_is_answered', 'test_datagrams_come_back_whole', 'test_bulk_both_ways_is_the_same',
-          'test_bulk_with_loss_is_the_same', 'test_connects_and_closes_from_the_kernel',
+          'test_many_streams_at_once_are_the_same', 'test_bulk_with_loss_is_the_same',
+          'test_connects_and_closes_from_the_kernel', 'test_connects_that_we_close_first',
           'test_connects_and_closes_to_the_kernel', 'test_a_half_closed_stream_goes_on_the_other_way',
-          'test_our_reset_reaches_the_kernel')
+          'test_our_reset_reaches_the_kernel', 'test_the_link_goes_down_and_comes_back')
 
 
 def check_plugin():
@@ -28,7 +31,27 @@ def check_plugin():
 check_plugin()
 
 
-class Tap(test_kernel.Kernel):
+class Port(test_kernel.Kernel):
+    """What a port can do beside a wire."""
+
+    kernels_end = test_kernel.Kernel.device
+
+    def test_the_link_goes_down_and_comes_back(self):
+        with self.serve():
+            sock = self.connect()
+            for number in range(3):
+                data = b'%08d' % number
+                sock.sendall(data)
+                self.assertEqual(sock.recv(100), data)
+                netns.ip('link', 'set', self.kernels_end, 'down')
+                # longer than our side looks for a link that is up
+                time.sleep(0.3)
+                netns.ip('link', 'set', self.kernels_end, 'up')
+            self.exchange(sock, test_kernel.MEGABYTE)
+            self.exchange(self.connect(), test_kernel.MEGABYTE)
+
+
+class Tap(Port):
     """net_tap: the kernel is at the other end."""
 
     def setUp(self):
@@ -42,8 +65,10 @@ class Tap(test_kernel.Kernel):
         return f'inet:{wires}dpdk,port=0,eal="--vdev=net_tap0,iface={self.device}",ip={OURS}/24{more}'
 
 
-class AfPacket(test_kernel.Kernel):
+class AfPacket(Port):
     """net_af_packet: a veth."""
+
+    kernels_end = 'veth0'
 
     def setUp(self):
         netns.add_veth('veth0', f'{KERNEL}/24', 'veth1')
