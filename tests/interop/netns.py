@@ -78,10 +78,11 @@ def configure(name, address, mtu):
     ip('link', 'set', name, 'up')
 
 
-def add_veth(name, address, other):
+def add_veth(name, address, other, queues=1):
     """A pair: the kernel has `address` at `name`; `other` has none, for a packet socket."""
     need('ethtool', 'ethtool')
-    ip('link', 'add', name, 'type', 'veth', 'peer', 'name', other)
+    many = ('numtxqueues', str(queues), 'numrxqueues', str(queues))
+    ip('link', 'add', name, *many, 'type', 'veth', 'peer', 'name', other, *many)
     configure(name, address, 1500)
     configure(other, None, 1500)
     for device in (name, other):

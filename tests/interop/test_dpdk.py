@@ -1,6 +1,7 @@
 """test_dpdk.py - the engine's own TCP/IP against the kernel's over ports of DPDK's: a tap, af_packet on a veth"""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -90,8 +91,59 @@ class AfXdp(AfPacket):
         return f'inet:{wires}dpdk,port=0,eal="--vdev=net_af_xdp0,iface=veth1",ip={OURS}/24{more}'
 
 
+class Queues(unittest.TestCase):
+    """Two cores, each with a queue of the port, and connections of the kernel's: every one is answered by its core."""
+
+    def setUp(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        if os.getuid() != 0:
+            raise netns.Refused('sockets of packets, and net_tap, take root')
+        if not os.environ.get('VOLLEY') or len(cpus) < 2:
+            raise netns.Refused('needs the volley command and two CPUs')
+        self.cpus = f'{cpus[0]},{cpus[1]}'
+
+    def talk(self, vdev):
+        with test_kernel.Process(os.environ['VOLLEY'], 'echo-server', '--idle=busy', f'--cpus={self.cpus}',
+                                 f'--nic=inet:dpdk,port=0,eal="--vdev={vdev}",ip={OURS}/24', f'{OURS}:7',
+                                 ready=False) as server:
+            self.assertEqual(server.child.stdout.readline(), 'READY 7\n')
+            socks = [socket.create_connection((OURS, 7), timeout=test_kernel.PATIENCE_S) for _ in range(64)]
+            for sock in socks:
+                self.addCleanup(sock.close)
+            for number in range(20):
+                for index, sock in enumerate(socks):
+                    sock.sendall(b'%04d %04d' % (number, index))
+                for index, sock in enumerate(socks):
+                    self.assertEqual(sock.recv(100), b'%04d %04d' % (number, index))
+
+    def test_two_queues_of_a_tap(self):
+        netns.ip('tuntap', 'add', 'dev', 'tap0', 'mode', 'tap', 'multi_queue')
+        self.addCleanup(netns.remove, 'tap0')
+        netns.configure('tap0', f'{KERNEL}/24', 1500)
+        self.talk('net_tap0,iface=tap0')
+
+    def test_two_queues_of_af_packet(self):
+        netns.add_veth('veth0', f'{KERNEL}/24', 'veth1')
+        self.addCleanup(netns.remove, 'veth0')
+        self.talk('net_af_packet0,iface=veth1,qpairs=2')
+
+    def test_two_queues_of_af_xdp_on_a_veth_are_refused_with_the_reason(self):
+        """DPDK's driver counts "combined" queues, of which a veth has none."""
+        netns.add_veth('veth0', f'{KERNEL}/24', 'veth1', queues=2)
+        self.addCleanup(netns.remove, 'veth0')
+        vdev = 'net_af_xdp0,iface=veth1,start_queue=0,queue_count=2'
+        done = subprocess.run([os.environ['VOLLEY'], 'echo-server', f'--cpus={self.cpus}', f'{OURS}:7',
+                               f'--nic=inet:dpdk,port=0,eal="--vdev={vdev}",ip={OURS}/24'], capture_output=True, text=True,
+                              check=False, timeout=test_kernel.PATIENCE_S)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn('larger than combined queue count', done.stderr)
+        self.assertIn('ethtool -L', done.stderr)
+
+
 def load_tests(loader, tests, pattern):
-    return unittest.TestSuite(kind(name) for kind in (Tap, AfPacket, AfXdp) for name in CLAIMS)
+    suite = unittest.TestSuite(kind(name) for kind in (Tap, AfPacket, AfXdp) for name in CLAIMS)
+    suite.addTests(loader.loadTestsFromTestCase(Queues))
+    return suite
 
 
 if __name__ == '__main__':

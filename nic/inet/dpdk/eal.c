@@ -83,6 +83,8 @@ void vly_dpdk_log_forget(void)
 static const struct {
 	const char *word, *fix;
 } fixes[] = {
+	{"larger than combined",
+	 "the interface has fewer queues: queue_count=1, or more of them (ethtool -L NAME combined N)"},
 	{"cannot attach the device",
 	 "is its driver installed? apt install libdpdk-dev, or librte-net-NAME23"},
 	{"failed to parse device",
@@ -105,7 +107,7 @@ static bool tells_failure(const char *line)
 {
 	static const char *const words[] = {"rror", "ailed",     "annot",     "nvalid",
 					    "ERR",  "Could not", "could not", "No ",
-					    "not ", "nable",     "already"};
+					    "not ", "nable",     "already",   "larger than"};
 	/* what every start without the privileges of another kind says */
 	static const char *const usual[] = {"mp action", "Physical addresses are unavail",
 					    "No free 1048576"};
