@@ -46,6 +46,9 @@ uint32_t vly_side_take(struct vly_sides *sides, uint32_t slot)
 	*side = (struct vly_side){
 		.seg_head = VLY_NO_SEG,
 		.seg_tail = VLY_NO_SEG,
+		.time_head = VLY_NO_SEG,
+		.time_tail = VLY_NO_SEG,
+		.sack_near = VLY_NO_SEG,
 		.chunk_head = VLY_NO_CHUNK,
 		.chunk_tail = VLY_NO_CHUNK,
 		.slot = slot,
@@ -67,6 +70,81 @@ void vly_side_put(struct vly_sides *sides, uint32_t index)
 	vly_slab_put(&sides->slab, side);
 }
 
+/* --- segments by time of sending --- */
+
+static bool is_timed(const struct vly_seg *seg)
+{
+	return !(seg->flags & (VLY_SEG_SACKED | VLY_SEG_LOST));
+}
+
+/* Behind `after`; VLY_NO_SEG: as the first. */
+static void time_link(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg,
+		      uint32_t after)
+{
+	uint32_t index = vly_slab_index(&sides->segs, seg);
+	uint32_t *link = after == VLY_NO_SEG ? &side->time_head : &vly_seg_at(sides, after)->later;
+
+	seg->earlier = after;
+	seg->later = *link;
+	*link = index;
+	if (seg->later == VLY_NO_SEG)
+		side->time_tail = index;
+	else
+		vly_seg_at(sides, seg->later)->earlier = index;
+}
+
+static void time_unlink(struct vly_sides *sides, struct vly_side *side, const struct vly_seg *seg)
+{
+	if (seg->earlier == VLY_NO_SEG)
+		side->time_head = seg->later;
+	else
+		vly_seg_at(sides, seg->earlier)->later = seg->later;
+	if (seg->later == VLY_NO_SEG)
+		side->time_tail = seg->earlier;
+	else
+		vly_seg_at(sides, seg->later)->earlier = seg->earlier;
+}
+
+void vly_seg_sent(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg, uint32_t now)
+{
+	assert(!(seg->flags & VLY_SEG_SACKED));
+	if (is_timed(seg))
+		time_unlink(sides, side, seg);
+	seg->flags = (uint8_t)((seg->flags & ~VLY_SEG_LOST) | VLY_SEG_REXMIT);
+	seg->sent = now;
+	time_link(sides, side, seg, side->time_tail);
+}
+
+void vly_seg_lost(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg)
+{
+	assert(is_timed(seg));
+	time_unlink(sides, side, seg);
+	seg->flags |= VLY_SEG_LOST;
+}
+
+void vly_segs_found(struct vly_sides *sides, struct vly_side *side)
+{
+	/* neighbours by number were mostly sent one after the other: each is looked for near the last */
+	uint32_t near = VLY_NO_SEG;
+
+	for (uint32_t at = side->seg_head; at != VLY_NO_SEG; at = vly_seg_at(sides, at)->next) {
+		struct vly_seg *seg = vly_seg_at(sides, at);
+		uint32_t next;
+
+		if (!(seg->flags & VLY_SEG_LOST))
+			continue;
+		seg->flags &= (uint8_t)~VLY_SEG_LOST;
+		while ((next = near == VLY_NO_SEG ? side->time_head
+						  : vly_seg_at(sides, near)->later) != VLY_NO_SEG &&
+		       !seq_before(seg->sent, vly_seg_at(sides, next)->sent))
+			near = next;
+		while (near != VLY_NO_SEG && seq_before(seg->sent, vly_seg_at(sides, near)->sent))
+			near = vly_seg_at(sides, near)->earlier;
+		time_link(sides, side, seg, near);
+		near = at;
+	}
+}
+
 /* --- segments --- */
 
 struct vly_seg *vly_seg_append(struct vly_sides *sides, struct vly_side *side, uint32_t seq,
@@ -86,6 +164,7 @@ struct vly_seg *vly_seg_append(struct vly_sides *sides, struct vly_side *side, u
 		vly_seg_at(sides, side->seg_tail)->next = index;
 	side->seg_tail = index;
 	side->seg_count++;
+	time_link(sides, side, seg, side->time_tail);
 	return seg;
 }
 
@@ -109,6 +188,8 @@ bool vly_seg_split(struct vly_sides *sides, struct vly_side *side, struct vly_se
 	seg->end = seq;
 	seg->flags &= (uint8_t)~VLY_SEG_FIN;
 	side->seg_count++;
+	if (is_timed(rest))
+		time_link(sides, side, rest, rest->prev);
 	return true;
 }
 
@@ -122,8 +203,55 @@ void vly_seg_remove(struct vly_sides *sides, struct vly_side *side, struct vly_s
 		side->seg_tail = seg->prev;
 	else
 		vly_seg_at(sides, seg->next)->prev = seg->prev;
+	if (side->sack_near == vly_slab_index(&sides->segs, seg))
+		side->sack_near = seg->prev;
+	if (is_timed(seg))
+		time_unlink(sides, side, seg);
 	side->seg_count--;
 	vly_slab_put(&sides->segs, seg);
+}
+
+/* `seg` takes in the next one. */
+static void join_next(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg)
+{
+	struct vly_seg *next = vly_seg_at(sides, seg->next);
+
+	assert(seg->end == next->seq);
+	seg->end = next->end;
+	seg->flags |= next->flags & VLY_SEG_FIN;
+	vly_seg_remove(sides, side, next);
+}
+
+static bool is_sacked(const struct vly_sides *sides, uint32_t index)
+{
+	return index != VLY_NO_SEG && vly_seg_at(sides, index)->flags & VLY_SEG_SACKED;
+}
+
+struct vly_seg *vly_seg_sacked(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg)
+{
+	if (is_timed(seg))
+		time_unlink(sides, side, seg);
+	seg->flags = (uint8_t)((seg->flags & ~VLY_SEG_LOST) | VLY_SEG_SACKED);
+	if (is_sacked(sides, seg->next))
+		join_next(sides, side, seg);
+	if (is_sacked(sides, seg->prev)) {
+		seg = vly_seg_at(sides, seg->prev);
+		join_next(sides, side, seg);
+	}
+	return seg;
+}
+
+uint32_t vly_seg_from(const struct vly_sides *sides, const struct vly_side *side, uint32_t seq)
+{
+	uint32_t at = side->sack_near == VLY_NO_SEG ? side->seg_head : side->sack_near;
+
+	/* back, then on */
+	while (at != VLY_NO_SEG && !seq_before(vly_seg_at(sides, at)->seq, seq) &&
+	       vly_seg_at(sides, at)->prev != VLY_NO_SEG)
+		at = vly_seg_at(sides, at)->prev;
+	while (at != VLY_NO_SEG && seq_before(vly_seg_at(sides, at)->seq, seq))
+		at = vly_seg_at(sides, at)->next;
+	return at;
 }
 
 /* --- chunks --- */
@@ -234,6 +362,10 @@ void vly_chunk_pop(struct vly_sides *sides, struct vly_side *side)
 
 uint32_t vly_chunk_edge(const struct vly_sides *sides, const struct vly_side *side, uint32_t seq)
 {
+	/* nothing is kept behind it: what waits to be read may be long, and is not walked */
+	if (side->chunk_tail != VLY_NO_CHUNK &&
+	    !seq_before(seq, chunk_end(vly_chunk_at(sides, side->chunk_tail))))
+		return seq;
 	for (uint32_t at = side->chunk_head; at != VLY_NO_CHUNK;) {
 		const struct vly_chunk *chunk = vly_chunk_at(sides, at);
 

@@ -21,14 +21,20 @@ enum vly_seg_flag {
 	VLY_SEG_FIN = 1 << 3,    /* its last sequence number is FIN's */
 };
 
-/* A segment in flight: [seq, end). */
+/*
+ * A segment in flight: [seq, end). In the list by sequence number; and in the one by time of sending as long
+ * as it is neither SACKED nor LOST. What the peer has and lies together is one segment.
+ */
 struct vly_seg {
 	uint32_t next, prev;
+	uint32_t later, earlier; /* by time of sending */
 	uint32_t seq, end;
 	uint32_t sent; /* tick of the last transmission */
 	uint8_t flags;
 	uint8_t spare[3];
 };
+
+static_assert(sizeof(struct vly_seg) == 32, "two in a line");
 
 /* Received and not yet delivered: [seq, seq + len), its bytes at data + at. */
 struct vly_chunk {
@@ -61,8 +67,10 @@ struct vly_cc_state {
 
 struct vly_side {
 	/* sending: the scoreboard */
-	uint32_t seg_head, seg_tail; /* by sequence number */
+	uint32_t seg_head, seg_tail;   /* by sequence number */
+	uint32_t time_head, time_tail; /* by time of sending */
 	uint32_t seg_count;
+	uint32_t sack_near;    /* where the last block was found: the next is near */
 	uint32_t sacked, lost; /* bytes; lost: marked and not yet sent again */
 	uint32_t recover;      /* recovery ends when snd_una reaches it */
 	uint8_t recovery;      /* enum vly_side_recovery */
@@ -98,9 +106,11 @@ struct vly_side {
 	uint32_t rcv_read; /* delivered up to here; rcv_nxt - rcv_read bytes wait in chunks */
 	uint32_t rcv_adv;  /* right edge of the window last advertised */
 	uint32_t sack_seq; /* of the chunk that came last out of order: its block goes first */
+	uint32_t early_next; /* with early_owed: what goes on with the range that an ACK is owed for */
 	uint32_t slot;
 	uint32_t ready_next, ready_prev; /* in the FIFO of those with data to deliver */
 	bool ready;
+	bool early_owed;  /* the ACK that is owed tells of a range out of order */
 	bool undelivered; /* rcv_read is valid: rcv_read != rcv_nxt */
 	bool fin_early;   /* a FIN came out of order, at fin_seq */
 	uint32_t fin_seq;
@@ -167,6 +177,17 @@ struct vly_seg *vly_seg_append(struct vly_sides *sides, struct vly_side *side, u
 bool vly_seg_split(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg,
 		   uint32_t seq);
 void vly_seg_remove(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg);
+/* It was sent once more: the last of all. */
+void vly_seg_sent(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg,
+		  uint32_t now);
+/* Given up until it is sent again. */
+void vly_seg_lost(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg);
+/* The peer has it. It becomes one with what the peer has on either side; returns that. */
+struct vly_seg *vly_seg_sacked(struct vly_sides *sides, struct vly_side *side, struct vly_seg *seg);
+/* None is lost after all. */
+void vly_segs_found(struct vly_sides *sides, struct vly_side *side);
+/* The first segment that does not begin before `seq`; VLY_NO_SEG: none. */
+uint32_t vly_seg_from(const struct vly_sides *sides, const struct vly_side *side, uint32_t seq);
 
 /*
  * Keeps what of [seq, seq + len) is not kept yet, copied; `from` is where the kept range begins (what

@@ -296,7 +296,7 @@ void vly_tcp_recover(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side
 		     const struct vly_tcp_acked *acked, bool was_limited);
 /* RFC 8985, 6.2: marks what must be lost by now. Returns when (tick) to look again, 0: never. */
 uint32_t vly_tcp_rack_detect(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side);
-void vly_tcp_mark_lost(struct vly_side *side, struct vly_seg *seg);
+void vly_tcp_mark_lost(struct vly_inet *inet, struct vly_side *side, struct vly_seg *seg);
 void vly_tcp_enter_recovery(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
 			    enum vly_side_recovery how);
 

@@ -373,7 +373,7 @@ void vly_tcp_frag_needed(struct vly_inet *inet, const struct vly_flow_key *key, 
 
 		at = seg->next;
 		if (seg->end - seg->seq > mss)
-			vly_tcp_mark_lost(side, seg);
+			vly_tcp_mark_lost(inet, side, seg);
 	}
 	/* too large is not too much: the congestion window stays */
 	vly_tcp_output(inet, tcp);

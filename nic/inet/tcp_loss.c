@@ -9,11 +9,11 @@ static uint32_t seg_len(const struct vly_seg *seg)
 	return seg->end - seg->seq;
 }
 
-void vly_tcp_mark_lost(struct vly_side *side, struct vly_seg *seg)
+void vly_tcp_mark_lost(struct vly_inet *inet, struct vly_side *side, struct vly_seg *seg)
 {
 	if (seg->flags & (VLY_SEG_LOST | VLY_SEG_SACKED))
 		return;
-	seg->flags |= VLY_SEG_LOST;
+	vly_seg_lost(&inet->tcp->sides, side, seg);
 	side->lost += seg_len(seg);
 }
 
@@ -105,6 +105,29 @@ static void dsack_in(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side
 		side->undo_rexmits--;
 }
 
+/* All in [from, to) that is not known yet. What is known is one segment however long, and soon passed. */
+static void block_in(struct vly_inet *inet, struct vly_side *side, uint32_t from, uint32_t to,
+		     struct vly_tcp_acked *acked)
+{
+	struct vly_sides *sides = &inet->tcp->sides;
+
+	for (uint32_t at = vly_seg_from(sides, side, from); at != VLY_NO_SEG;) {
+		struct vly_seg *seg = vly_seg_at(sides, at);
+
+		if (!vly_seq_before(seg->seq, to))
+			return;
+		if (!(seg->flags & VLY_SEG_SACKED) && !vly_seq_after(seg->end, to)) {
+			uncount(side, seg, seg_len(seg));
+			side->sacked += seg_len(seg);
+			acked->delivered += seg_len(seg);
+			rack_update(side, seg, inet->now, acked);
+			seg = vly_seg_sacked(sides, side, seg);
+		}
+		side->sack_near = vly_slab_index(&sides->segs, seg);
+		at = seg->next;
+	}
+}
+
 void vly_tcp_scoreboard_sack(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
 			     const struct vly_tcp_segment *segment, struct vly_tcp_acked *acked)
 {
@@ -120,23 +143,8 @@ void vly_tcp_scoreboard_sack(struct vly_inet *inet, struct vly_tcp *tcp, struct 
 			dsack_in(inet, tcp, side, from);
 			continue;
 		}
-		if (!vly_seq_after(to, tcp->snd_una))
-			continue;
-		for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
-			struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
-
-			at = seg->next;
-			if (!vly_seq_before(seg->seq, to))
-				break;
-			if (seg->flags & VLY_SEG_SACKED || vly_seq_before(seg->seq, from) ||
-			    vly_seq_after(seg->end, to))
-				continue;
-			uncount(side, seg, seg_len(seg));
-			seg->flags = (uint8_t)((seg->flags & ~VLY_SEG_LOST) | VLY_SEG_SACKED);
-			side->sacked += seg_len(seg);
-			acked->delivered += seg_len(seg);
-			rack_update(side, seg, inet->now, acked);
-		}
+		if (vly_seq_after(to, tcp->snd_una))
+			block_in(inet, side, from, to, acked);
 	}
 }
 
@@ -151,30 +159,28 @@ static uint32_t reo_window(const struct vly_tcp *tcp, const struct vly_side *sid
 	return VLY_MIN(side->min_rtt / 4 * side->reo_mult, tcp->srtt >> 3);
 }
 
-/* Step 5. */
+/* Step 5. By time of sending: who was sent before the last that came, and no further than those who are lost. */
 uint32_t vly_tcp_rack_detect(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side)
 {
-	uint32_t window = reo_window(tcp, side), due = 0;
+	uint32_t window = reo_window(tcp, side);
 
 	if (!side->rack_rtt)
 		return 0;
-	for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
+	for (uint32_t at = side->time_head; at != VLY_NO_SEG;) {
 		struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
-
-		at = seg->next;
-		if (seg->flags & (VLY_SEG_SACKED | VLY_SEG_LOST))
-			continue;
-		if (!vly_tick_before(seg->sent, side->rack_sent) &&
-		    !(seg->sent == side->rack_sent && vly_seq_before(seg->end, side->rack_end)))
-			continue;
 		uint32_t limit = seg->sent + side->rack_rtt + window;
 
-		if (!vly_tick_before(inet->now, limit))
-			vly_tcp_mark_lost(side, seg);
-		else if (!due || vly_tick_before(due, limit))
-			due = limit ? limit : 1;
+		if (vly_tick_before(side->rack_sent, seg->sent))
+			break;
+		at = seg->later;
+		if (seg->sent == side->rack_sent && !vly_seq_before(seg->end, side->rack_end))
+			continue;
+		/* all behind were sent later, and have as long */
+		if (vly_tick_before(inet->now, limit))
+			return limit ? limit : 1;
+		vly_tcp_mark_lost(inet, side, seg);
 	}
-	return due;
+	return 0;
 }
 
 /* Without SACK: the first segment, when enough duplicates or a partial ACK tell. */
@@ -191,10 +197,10 @@ static void newreno_detect(struct vly_inet *inet, struct vly_tcp *tcp, struct vl
 	else if (acked->bytes)
 		side->dupacks = 0;
 	if (side->recovery == VLY_OPEN_WINDOW && side->dupacks == DUPACKS)
-		vly_tcp_mark_lost(side, first);
+		vly_tcp_mark_lost(inet, side, first);
 	else if (side->recovery != VLY_OPEN_WINDOW && acked->bytes &&
 		 vly_seq_before(tcp->snd_una, side->recover) && !(first->flags & VLY_SEG_REXMIT))
-		vly_tcp_mark_lost(side, first);
+		vly_tcp_mark_lost(inet, side, first);
 }
 
 /* --- recovery --- */
@@ -289,12 +295,7 @@ static void undo(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *si
 {
 	if (!side->undo || !side->undo_sent || (side->undo_rexmits && !acked->is_original))
 		return;
-	for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
-		struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
-
-		seg->flags &= (uint8_t)~VLY_SEG_LOST;
-		at = seg->next;
-	}
+	vly_segs_found(&inet->tcp->sides, side);
 	side->lost = 0;
 	tcp->cwnd = VLY_MAX(tcp->cwnd, side->undo_cwnd);
 	tcp->ssthresh = VLY_MAX(tcp->ssthresh, side->undo_ssthresh);

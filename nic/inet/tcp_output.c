@@ -157,8 +157,7 @@ static bool resend(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *
 		vly_tcp_tx_later(inet, tcp);
 		return false;
 	}
-	seg->flags = (uint8_t)((seg->flags & ~VLY_SEG_LOST) | VLY_SEG_REXMIT);
-	seg->sent = inet->now;
+	vly_seg_sent(&inet->tcp->sides, side, seg, inet->now);
 	side->lost -= seg->end - seg->seq;
 	side->prr_out += seg->end - seg->seq;
 	inet->stats.tcp_retransmit++;

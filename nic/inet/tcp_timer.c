@@ -79,6 +79,29 @@ static void resend_only_segment(struct vly_inet *inet, struct vly_tcp *tcp)
 	tcp->cwnd = tcp->mss;
 }
 
+/*
+ * Whoever reported to have the first one, and did not move on, has given it up (RFC 2018, 8): then it is not
+ * believed to have any.
+ */
+static void all_lost(struct vly_inet *inet, struct vly_side *side)
+{
+	struct vly_sides *sides = &inet->tcp->sides;
+	bool reneged = vly_seg_at(sides, side->seg_head)->flags & VLY_SEG_SACKED;
+
+	for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
+		struct vly_seg *seg = vly_seg_at(sides, at);
+
+		at = seg->next;
+		if (reneged && seg->flags & VLY_SEG_SACKED) {
+			seg->flags ^= VLY_SEG_SACKED | VLY_SEG_LOST;
+			side->sacked -= seg->end - seg->seq;
+			side->lost += seg->end - seg->seq;
+		} else {
+			vly_tcp_mark_lost(inet, side, seg);
+		}
+	}
+}
+
 static void on_rto(struct vly_inet *inet, struct vly_tcp *tcp)
 {
 	struct vly_side *side = vly_tcp_side(inet, tcp);
@@ -90,12 +113,7 @@ static void on_rto(struct vly_inet *inet, struct vly_tcp *tcp)
 	if (!side || side->seg_head == VLY_NO_SEG) {
 		resend_only_segment(inet, tcp);
 	} else {
-		for (uint32_t at = side->seg_head; at != VLY_NO_SEG;) {
-			struct vly_seg *seg = vly_seg_at(&inet->tcp->sides, at);
-
-			vly_tcp_mark_lost(side, seg);
-			at = seg->next;
-		}
+		all_lost(inet, side);
 		vly_tcp_enter_recovery(inet, tcp, side, VLY_RTO_RECOVERY);
 		side->timer = VLY_SIDE_RTO;
 		vly_tcp_output(inet, tcp);
@@ -114,14 +132,16 @@ static void on_tlp(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *
 	side->tlp_ts = vly_tcp_ts_now(inet);
 	inet->stats.tcp_tlp++;
 	vly_tcp_output(inet, tcp);
-	if (tcp->snd_nxt == before && side->seg_tail != VLY_NO_SEG) {
-		struct vly_seg *last = vly_seg_at(&inet->tcp->sides, side->seg_tail);
+	struct vly_seg *last =
+		side->seg_tail == VLY_NO_SEG ? NULL : vly_seg_at(&inet->tcp->sides, side->seg_tail);
+
+	/* what the peer has meanwhile needs no probe, and what is lost goes as such */
+	if (tcp->snd_nxt == before && last && !(last->flags & (VLY_SEG_SACKED | VLY_SEG_LOST))) {
 		bool fin = last->flags & VLY_SEG_FIN;
 
 		if (vly_tcp_emit(inet, tcp, last->seq, last->end - last->seq - fin,
 				 (uint8_t)(VLY_TCP_ACK | (fin ? VLY_TCP_FIN : 0)))) {
-			last->flags |= VLY_SEG_REXMIT;
-			last->sent = inet->now;
+			vly_seg_sent(&inet->tcp->sides, side, last, inet->now);
 			side->tlp_rexmit = true;
 			inet->stats.tcp_retransmit++;
 		}

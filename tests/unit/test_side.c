@@ -124,7 +124,8 @@ Test(side, segments_keep_their_order_through_splits_and_removals)
 	struct vly_seg *a = vly_seg_append(&w.sides, w.side, 0, 100, 1);
 	struct vly_seg *b = vly_seg_append(&w.sides, w.side, 100, 300, 2);
 
-	b->flags = VLY_SEG_FIN | VLY_SEG_LOST;
+	b->flags = VLY_SEG_FIN;
+	vly_seg_lost(&w.sides, w.side, b);
 	cr_assert(vly_seg_split(&w.sides, w.side, b, 150));
 	struct vly_seg *c = vly_seg_at(&w.sides, w.side->seg_tail);
 
@@ -138,6 +139,117 @@ Test(side, segments_keep_their_order_through_splits_and_removals)
 	cr_assert_eq(vly_seg_at(&w.sides, c->prev), a);
 	vly_seg_remove(&w.sides, w.side, a);
 	cr_assert_eq(vly_seg_at(&w.sides, w.side->seg_head), c);
+	world_close(&w);
+}
+
+/* One list by number, without gaps, no two neighbours that the peer has; one by time, of those who matter. */
+static void check_segments(const struct world *w)
+{
+	const struct vly_seg *before = NULL;
+	unsigned timed = 0, count = 0;
+
+	for (uint32_t at = w->side->seg_head; at != VLY_NO_SEG; count++) {
+		const struct vly_seg *seg = vly_seg_at(&w->sides, at);
+
+		timed += !(seg->flags & (VLY_SEG_SACKED | VLY_SEG_LOST));
+		if (before) {
+			cr_assert_eq(before->end, seg->seq);
+			cr_assert_not(before->flags & seg->flags & VLY_SEG_SACKED);
+		}
+		before = seg;
+		at = seg->next;
+	}
+	cr_assert_eq(count, w->side->seg_count);
+	before = NULL;
+	for (uint32_t at = w->side->time_head; at != VLY_NO_SEG; timed--) {
+		const struct vly_seg *seg = vly_seg_at(&w->sides, at);
+
+		cr_assert_not(seg->flags & (VLY_SEG_SACKED | VLY_SEG_LOST));
+		cr_assert(!before || before->sent - seg->sent >= 1u << 31 ||
+			  before->sent == seg->sent);
+		before = seg;
+		at = seg->later;
+	}
+	cr_assert_eq(timed, 0);
+}
+
+/* The segment of that place in the list by number. */
+static struct vly_seg *pick(const struct world *w, uint32_t place)
+{
+	uint32_t at = w->side->seg_head;
+
+	while (place--)
+		at = vly_seg_at(&w->sides, at)->next;
+	return vly_seg_at(&w->sides, at);
+}
+
+Test(side, segments_lie_by_number_and_by_time_whatever_happens_to_them)
+{
+	uint64_t state = 5;
+
+	for (int round = 0; round < 200; round++) {
+		uint32_t now = 0xffffffc0u, seq = 0xfffffe00u; /* both wrap */
+		struct world w;
+
+		world_open(&w, 2, 100);
+		for (int step = 0; step < 200; step++, now += step % 3 == 0) {
+			uint64_t random = vly_hash_u64(state += 0x9e3779b97f4a7c15u);
+			struct vly_seg *seg =
+				w.side->seg_count ? pick(&w, (uint32_t)random % w.side->seg_count)
+						  : NULL;
+			bool taken = seg && seg->flags & (VLY_SEG_SACKED | VLY_SEG_LOST);
+
+			switch (random >> 40 & 7) {
+			case 0:
+			case 1:
+				seq += vly_seg_append(&w.sides, w.side, seq, seq + 10, now) ? 10
+											    : 0;
+				break;
+			case 2:
+				if (seg && !taken)
+					vly_seg_lost(&w.sides, w.side, seg);
+				break;
+			case 3:
+				if (seg && !(seg->flags & VLY_SEG_SACKED))
+					vly_seg_sacked(&w.sides, w.side, seg);
+				break;
+			case 4:
+				if (seg && !(seg->flags & VLY_SEG_SACKED))
+					vly_seg_sent(&w.sides, w.side, seg, now);
+				break;
+			case 5:
+				if (seg && seg->end - seg->seq > 1 &&
+				    !(seg->flags & VLY_SEG_SACKED))
+					(void)vly_seg_split(&w.sides, w.side, seg, seg->seq + 1);
+				break;
+			case 6:
+				vly_segs_found(&w.sides, w.side);
+				break;
+			default:
+				if (seg)
+					vly_seg_remove(&w.sides, w.side, pick(&w, 0));
+			}
+			check_segments(&w);
+		}
+		world_close(&w);
+	}
+}
+
+Test(side, a_segment_is_found_by_number_from_wherever_the_last_was)
+{
+	struct world w;
+
+	world_open(&w, 2, 100);
+	for (uint32_t i = 0; i < 16; i++)
+		cr_assert_not_null(vly_seg_append(&w.sides, w.side, i * 10, i * 10 + 10, i));
+	for (uint32_t near = 0; near < 17; near++) {
+		w.side->sack_near = near < 16 ? vly_slab_index(&w.sides.segs, pick(&w, near))
+					      : VLY_NO_SEG;
+		for (uint32_t seq = 0; seq <= 150; seq++)
+			cr_assert_eq(vly_seg_at(&w.sides, vly_seg_from(&w.sides, w.side, seq))->seq,
+				     (seq + 9) / 10 * 10);
+		cr_assert_eq(vly_seg_from(&w.sides, w.side, 151), VLY_NO_SEG);
+	}
 	world_close(&w);
 }
 

@@ -464,6 +464,45 @@ Test(tcp_loss, paused_reader_shuts_the_window_and_resuming_opens_it)
 	rig_close(&rig);
 }
 
+Test(tcp_loss, the_window_opens_by_steps_worth_a_segment)
+{
+	static uint8_t bytes[1400];
+	struct vly_config config;
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+	uint32_t window = 8192, edge = 0, steps = 0;
+
+	rig_config(&config);
+	config.burst_bytes = 200; /* of one connection in a batch: it is read slowly */
+	rig_open_config(&rig, &config, "window=8192");
+	vly_conn conn = rig_accept(&rig, &peer);
+
+	cr_assert_eq(vly_pause(rig.core, conn), 0);
+	for (unsigned i = 0; i < 8 && window; i++) {
+		peer_send(&peer, VLY_TCP_ACK, bytes, (uint32_t)VLY_MIN(sizeof(bytes), window));
+		rig_settle(&rig);
+		while (peer_take(&sent)) {
+			window = sent.view.window;
+			edge = sent.view.ack + window;
+		}
+	}
+	cr_assert_lt(window, 1460);
+	cr_assert_eq(vly_resume(rig.core, conn), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		rig_poll(&rig);
+		while (peer_take(&sent)) {
+			cr_assert_geq(sent.view.ack + sent.view.window - edge, 1460);
+			edge = sent.view.ack + sent.view.window;
+			steps++;
+		}
+	}
+	cr_assert_gt(rig.got_len, 6000);
+	cr_assert_geq(steps, 2);
+	cr_assert_leq(steps, 4);
+	rig_close(&rig);
+}
+
 Test(tcp_loss, an_edge_once_shown_never_moves_back)
 {
 	static uint8_t bytes[1400];

@@ -1,0 +1,231 @@
+/* test_tcp_sack.c - many holes at once: answers to what came early, a scoreboard of runs, a peer that reneges */
+#include "nic/inet/tcp.h"
+
+#include "tests/support/tcp_rig.h"
+
+TestSuite(tcp_sack, .fini = vly_leak_gate);
+
+#define MSS 1460u
+
+/* --- receiving --- */
+
+static void send_early(struct peer *peer, uint32_t offset, uint32_t len)
+{
+	static const uint8_t bytes[MSS];
+
+	peer_send_at(peer, peer->seq + offset, VLY_TCP_ACK, bytes, len);
+}
+
+static unsigned count_acks(struct sent *last)
+{
+	unsigned count = 0;
+
+	while (peer_take(last))
+		count++;
+	return count;
+}
+
+Test(tcp_sack, early_segments_of_one_burst_that_follow_each_other_are_answered_once)
+{
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+
+	rig_open(&rig, "");
+	rig_accept(&rig, &peer);
+	for (uint32_t i = 1; i <= 8; i++)
+		send_early(&peer, i * 1000, 1000);
+	rig_settle(&rig);
+	cr_assert_eq(count_acks(&sent), 1);
+	cr_assert_eq(sent.view.ack, peer.seq);
+	cr_assert_eq(sent.options.sack_count, 1);
+	cr_assert_eq(sent.options.sack[0].from, peer.seq + 1000);
+	cr_assert_eq(sent.options.sack[0].to, peer.seq + 9000);
+	/* the next burst has its own */
+	send_early(&peer, 9000, 1000);
+	rig_settle(&rig);
+	cr_assert_eq(count_acks(&sent), 1);
+	cr_assert_eq(sent.options.sack[0].to, peer.seq + 10000);
+	rig_close(&rig);
+}
+
+Test(tcp_sack, each_range_of_a_burst_is_the_first_of_an_answer)
+{
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+
+	rig_open(&rig, "");
+	rig_accept(&rig, &peer);
+	for (uint32_t i = 1; i <= 6; i++) {
+		send_early(&peer, i * 10000, 500);
+		send_early(&peer, i * 10000 + 500, 500);
+	}
+	rig_settle(&rig);
+	for (uint32_t i = 1; i <= 6; i++) {
+		sent = peer_expect(VLY_TCP_ACK);
+		cr_assert_eq(sent.options.sack[0].from, peer.seq + i * 10000);
+		cr_assert_eq(sent.options.sack[0].to, peer.seq + i * 10000 + 1000);
+	}
+	peer_expect_nothing();
+	rig_close(&rig);
+}
+
+Test(tcp_sack, who_does_not_understand_it_gets_an_answer_for_each)
+{
+	static const uint8_t options[] = {2, 4, 5, 0xb4};
+	struct vly_addr addr;
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+	vly_conn listener;
+
+	rig_open(&rig, "");
+	cr_assert_eq(vly_addr_parse("10.0.0.1:80", &addr), 0);
+	cr_assert_eq(vly_listen(rig.core, &addr, NULL, NULL, &listener), 0);
+	peer_init(&peer, 5000, 80);
+	peer.options = options;
+	peer.options_len = sizeof(options);
+	peer_send(&peer, VLY_TCP_SYN, NULL, 0);
+	peer.options_len = 0;
+	rig_settle(&rig);
+	peer.ack = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK).view.seq + 1;
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	for (uint32_t i = 1; i <= 3; i++)
+		send_early(&peer, i * 1000, 1000);
+	rig_settle(&rig);
+	cr_assert_eq(count_acks(&sent), 3, "three duplicates tell of a loss");
+	rig_close(&rig);
+}
+
+Test(tcp_sack, a_gap_that_closes_within_the_burst_is_answered_with_all_of_it)
+{
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+
+	rig_open(&rig, "");
+	rig_accept(&rig, &peer);
+	send_early(&peer, 1000, 1000);
+	send_early(&peer, 0, 1000);
+	rig_settle(&rig);
+	cr_assert_geq(count_acks(&sent), 1);
+	cr_assert_eq(sent.view.ack, peer.seq + 2000);
+	cr_assert_eq(sent.options.sack_count, 0);
+	rig_close(&rig);
+}
+
+/* --- sending --- */
+
+/* An ACK of `peer->ack` with blocks given as pairs of edges. */
+static void tell(struct rig *rig, struct peer *peer, const uint32_t *edges, unsigned blocks)
+{
+	uint8_t options[40] = {1, 1, 5, (uint8_t)(2 + 8 * blocks)};
+
+	for (unsigned i = 0; i < 2 * blocks; i++) {
+		uint32_t edge = htonl(edges[i]);
+
+		memcpy(options + 4 + 4 * i, &edge, 4);
+	}
+	peer->options = options;
+	peer->options_len = 4 + 8 * blocks;
+	peer_send(peer, VLY_TCP_ACK, NULL, 0);
+	peer->options_len = 0;
+	rig_settle(rig);
+}
+
+/* Ten segments under way; the number of the first. */
+static uint32_t ten_under_way(struct rig *rig, struct peer *peer, vly_conn *conn)
+{
+	struct sent sent;
+
+	rig_open(rig, "");
+	*conn = rig_accept(rig, peer);
+	rig_send(rig, *conn, 10 * MSS);
+	rig_settle(rig);
+	cr_assert_eq(count_acks(&sent), 10);
+	rig_pass(rig, 1);
+	return peer->ack;
+}
+
+Test(tcp_sack, what_the_peer_has_is_one_segment_however_long)
+{
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+	vly_conn conn;
+	uint32_t base = ten_under_way(&rig, &peer, &conn);
+	const struct vly_side *side = vly_tcp_side(rig.inet, rig_tcp(&rig, conn));
+
+	for (uint32_t i = 2; i < 10; i++) {
+		const uint32_t edges[] = {base + MSS, base + i * MSS};
+
+		tell(&rig, &peer, edges, 1);
+	}
+	cr_assert_eq(side->sacked, 8 * MSS);
+	cr_assert_eq(side->seg_count, 3, "the lost one, a run, and the last");
+	/* the first is repaired, and all goes home */
+	rig_pass(&rig, 2);
+	sent = peer_expect(VLY_TCP_ACK);
+	cr_assert_eq(sent.view.seq, base);
+	peer.ack = base + 10 * MSS;
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	cr_assert_eq(rig_tcp(&rig, conn)->head.tx_bytes, 0);
+	cr_assert_eq(rig.inet->tcp->sides.segs.free_count, rig.inet->tcp->sides.segs.count);
+	rig_close(&rig);
+}
+
+Test(tcp_sack, blocks_in_any_order_are_found)
+{
+	struct rig rig;
+	struct peer peer;
+	vly_conn conn;
+	uint32_t base = ten_under_way(&rig, &peer, &conn);
+	const struct vly_side *side = vly_tcp_side(rig.inet, rig_tcp(&rig, conn));
+	const uint32_t three[] = {base + 8 * MSS, base + 9 * MSS, base + 2 * MSS,
+				  base + 3 * MSS, base + 5 * MSS, base + 6 * MSS};
+	const uint32_t joins[] = {base + 2 * MSS, base + 6 * MSS, base + 8 * MSS, base + 10 * MSS};
+
+	tell(&rig, &peer, three, 3);
+	cr_assert_eq(side->sacked, 3 * MSS);
+	cr_assert_eq(side->seg_count, 10);
+	tell(&rig, &peer, joins, 2);
+	cr_assert_eq(side->sacked, 6 * MSS);
+	cr_assert_eq(side->seg_count, 6, "two before, a run of four, two, a run of two");
+	rig_close(&rig);
+}
+
+Test(tcp_sack, who_gives_up_what_it_had_is_sent_it_again)
+{
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+	vly_conn conn;
+	uint32_t base = ten_under_way(&rig, &peer, &conn);
+	const uint32_t rest[] = {base + MSS, base + 10 * MSS};
+
+	tell(&rig, &peer, rest, 1);
+	rig_pass(&rig, 2);
+	cr_assert_eq(count_acks(&sent), 1, "the first goes again");
+	/* it comes; but what was reported is not there any more */
+	peer.ack = base + MSS;
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	peer_expect_nothing();
+	for (unsigned ms = 0; ms < 5000 && peer.ack != base + 10 * MSS; ms++) {
+		rig_pass(&rig, 1);
+		while (peer_take(&sent)) {
+			cr_assert_leq(sent.view.payload_bytes, MSS);
+			if (sent.view.seq != peer.ack)
+				continue;
+			peer.ack += sent.view.payload_bytes;
+			peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+		}
+	}
+	rig_settle(&rig);
+	cr_assert_eq(peer.ack, base + 10 * MSS);
+	cr_assert_eq(rig_tcp(&rig, conn)->head.tx_bytes, 0);
+	rig_close(&rig);
+}
