@@ -88,13 +88,11 @@ static size_t inet_region_bytes(const struct vly_config *config, const struct vl
 {
 	const struct vly_wire_ops *stack[VLY_WIRE_STACK_MAX + 1];
 	char why[128];
-	uint64_t mtu;
 
-	if (vly_wire_resolve(spec, stack, why, sizeof(why)) ||
-	    vly_spec_number(spec, "mtu", 65535, 1500, &mtu, why, sizeof(why)))
+	if (vly_wire_resolve(spec, stack, why, sizeof(why)))
 		return 0; /* check() has refused it */
 	return padded(sizeof(struct vly_inet)) + vly_tcp_core_bytes(config, spec) +
-	       vly_hops_bytes(config) + vly_udp_bytes(config, (uint32_t)mtu) +
+	       vly_hops_bytes(config) + vly_udp_bytes(config, vly_wire_mtu(stack, spec)) +
 	       (config->cores > 1 ? vly_relay_bytes(config, spec, stack)
 				  : stack[0]->region_bytes(config, spec, stack));
 }
@@ -348,6 +346,8 @@ static void pass(struct vly_inet *inet)
 	uint32_t before = batch->count, frames = 0;
 
 	inet->wire->ops->rx_done(inet->wire, inet->now_ns);
+	if (vly_unlikely(inet->hops.blocked))
+		vly_hops_unblock(inet);
 	if (tcp->acks_count)
 		vly_tcp_send_acks(inet);
 	if (vly_unlikely(inet->now_ns >= tcp->minis_ns))

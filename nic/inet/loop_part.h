@@ -18,8 +18,9 @@ struct vly_loop_part {
 	unsigned side, queue, to;       /* to: queue of the other side */
 	bool offload;
 	uint32_t mtu;
-	bool part;      /* fd, bell and mapping are the caller's; false: taken */
-	int fd, bell;   /* lent: an epoll and our eventfd, see vly_loop_fds_open() */
+	bool part;       /* fd, bell and mapping are the caller's; false: taken */
+	int fd, bell;    /* lent: an epoll and our eventfd, see vly_loop_fds_open() */
+	uint32_t *rings; /* with part: of bell, counted together */
 	uint8_t *spare; /* VLY_LOOP_SPARE_BYTES: what is sent while the link is down is built there */
 };
 

@@ -10,11 +10,12 @@
 #include "nic/inet/wire_hub.h"
 #include "nic/inet/wire_impair.h"
 #include "nic/inet/wire_loop.h"
+#include "nic/inet/wire_options.h"
 #include "nic/inet/wire_pcap.h"
 
 static const struct vly_wire_ops *const built[] = {
-	&vly_wire_hub,    &vly_wire_loop, &vly_wire_impair, &vly_wire_pcap, &vly_wire_tap,
-	&vly_wire_packet, &vly_wire_dpdk, NULL,
+	&vly_wire_hub, &vly_wire_loop,   &vly_wire_impair, &vly_wire_pcap,
+	&vly_wire_tap, &vly_wire_packet, &vly_wire_dpdk,   NULL,
 };
 
 static const struct vly_wire_ops *added;
@@ -74,4 +75,17 @@ int vly_wire_queues(const struct vly_wire_ops *const *stack, const struct vly_ni
 	while (stack[1])
 		stack++;
 	return stack[0]->queues ? stack[0]->queues(spec, cores) : (int)cores;
+}
+
+uint32_t vly_wire_mtu(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec)
+{
+	struct vly_wire_options options;
+	char why[128];
+
+	while (stack[1])
+		stack++;
+	if (stack[0]->mtu)
+		return stack[0]->mtu(spec);
+	(void)vly_wire_options_parse(&options, spec, why, sizeof(why)); /* check() has told */
+	return options.mtu;
 }

@@ -131,6 +131,8 @@ struct vly_wire_ops {
 	 * of the wire proper, and is not asked.
 	 */
 	int (*queues)(const struct vly_nic_spec *spec, unsigned cores);
+	/* The mtu that it will have at most. NULL: what option mtu= says, or 1500. A wrapper is not asked. */
+	uint32_t (*mtu)(const struct vly_nic_spec *spec);
 	/* 0 or -errno, logged. A wrapper opens what is below by vly_wire_open_below(). */
 	int (*open)(const struct vly_wire_setup *setup, struct vly_wire **wire);
 	/* Frames lent are given back by it. */
@@ -200,6 +202,9 @@ const struct vly_wire_ops *vly_wire_find(const char *name);
 /* How many queues the stack's wire proper has for so many cores, or -errno. */
 int vly_wire_queues(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec,
 		    unsigned cores);
+
+/* The mtu of the stack's wire proper, before it is open: memory is taken by it. */
+uint32_t vly_wire_mtu(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec);
 
 /* For wrappers: opens the wire below. */
 static inline int vly_wire_open_below(const struct vly_wire_setup *setup, struct vly_wire **wire)

@@ -331,19 +331,14 @@ static size_t impair_region_bytes(const struct vly_config *config, const struct 
 				  const struct vly_wire_ops *const *stack)
 {
 	struct settings set;
-	struct vly_wire_options options;
 
 	(void)parse(&set, spec, NULL, 0);
-	(void)vly_wire_options_parse(&options, spec, NULL, 0);
-	/* Unless it is given, the mtu is known only when the wire below is open. */
-	uint32_t mtu = vly_spec_get(spec, "mtu") ? options.mtu : VLY_WIRE_MTU_MAX;
-
 	return stack[1]->region_bytes(config, spec, stack + 1) +
 	       vly_wire_take_bytes(sizeof(struct wire)) +
 	       vly_wire_take_bytes(set.limit * sizeof(struct held)) +
 	       vly_wire_take_bytes(set.limit * sizeof(struct vly_frame)) +
 	       2 * vly_wire_take_bytes(set.limit * sizeof(uint32_t)) +
-	       vly_wire_take_bytes(set.limit * buf_bytes_for(mtu));
+	       vly_wire_take_bytes(set.limit * buf_bytes_for(vly_wire_mtu(stack, spec)));
 }
 
 static void impair_close(struct vly_wire *wire)

@@ -28,8 +28,8 @@ struct peer {
 struct end {
 	struct vly_loop_ring *ring;
 	uint8_t *slots;
-	uint32_t own;  /* sender: tail; receiver: head */
-	uint32_t seen; /* the other's index when it was last read */
+	uint32_t own;   /* sender: tail; receiver: head */
+	uint32_t seen;  /* the other's index when it was last read */
 	uint32_t ahead; /* slots before it were prefetched */
 };
 
@@ -47,7 +47,9 @@ struct wire {
 	struct vly_loop_seat *seat;
 	struct peer peer;
 	uint64_t look_ns;
-	int bell;       /* our eventfd */
+	int bell;        /* our eventfd */
+	uint32_t *rings; /* of it that were promised and not read yet: all parts have one bell */
+	uint32_t own_rings;
 	int fd;         /* an epoll of that and the other's process */
 	uint8_t *spare; /* lent while the link is down: what is built there is lost */
 };
@@ -67,8 +69,8 @@ static inline uint8_t *slot_at(const struct wire *w, const struct end *end, uint
  * those of the next burst while this one is worked on. A line that the other core has written takes
  * longer to come than a message takes to process.
  */
-static inline void fetch_ahead(const struct wire *w, struct end *end, uint32_t first, uint32_t count,
-			       bool to_write)
+static inline void fetch_ahead(const struct wire *w, struct end *end, uint32_t first,
+			       uint32_t count, bool to_write)
 {
 	uint32_t at = (int32_t)(end->ahead - first) > 0 ? end->ahead : first;
 
@@ -354,12 +356,14 @@ static void loop_disarm(struct vly_wire *wire)
 	uint64_t count;
 
 	atomic_store_explicit(&w->tx.ring->blocked, 0, memory_order_relaxed);
-	/* Taken back by whoever rang: only then is there something to read. */
-	if (atomic_exchange_explicit(&w->seat->sleeping, 0, memory_order_seq_cst) == 0) {
-		ssize_t done = read(w->bell, &count, sizeof(count));
-
-		(void)done;
-	}
+	/*
+	 * Taken back by whoever rang: only then is there something to read. It may come a moment later, or
+	 * with the next: a ring that nobody reads would keep this side awake for ever.
+	 */
+	if (atomic_exchange_explicit(&w->seat->sleeping, 0, memory_order_seq_cst) == 0)
+		(*w->rings)++;
+	if (*w->rings && read(w->bell, &count, sizeof(count)) == (ssize_t)sizeof(count))
+		*w->rings -= (uint32_t)VLY_MIN(count, (uint64_t)*w->rings);
 	look(w, true);
 }
 
@@ -456,6 +460,7 @@ int vly_loop_part_open(const struct vly_loop_part *part, struct vly_wire **wire)
 		.peer = {.pidfd = -1},
 		.spare = part->spare + VLY_LOOP_FRAME_AT,
 	};
+	w->rings = part->part ? part->rings : &w->own_rings;
 	/* Our own duplicate: vly_loop_close() may come while we are open. */
 	w->peer.bell = fcntl(w->map.head.fds[!part->side][part->to], F_DUPFD_CLOEXEC, 3);
 	if (w->peer.bell < 0)
@@ -471,11 +476,15 @@ int vly_loop_fds_open(const struct vly_loop_map *map, unsigned side, unsigned qu
 		      int *bell)
 {
 	struct epoll_event event = {.events = EPOLLIN};
+	uint64_t count;
 	int error = 0;
 
 	*bell = fcntl(map->head.fds[side][queue], F_DUPFD_CLOEXEC, 3);
 	*fd = *bell < 0 ? -1 : epoll_create1(EPOLL_CLOEXEC);
 	if (*fd < 0 || epoll_ctl(*fd, EPOLL_CTL_ADD, *bell, &event) != 0)
+		error = -errno;
+	/* what rang for whoever had the queue before us */
+	if (!error && read(*bell, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		error = -errno;
 	if (error && *fd >= 0)
 		close(*fd);

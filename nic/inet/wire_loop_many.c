@@ -37,6 +37,7 @@ struct wire {
 	uint32_t head, tail, taken;
 	uint32_t waits[VLY_LOOP_QUEUES_MAX]; /* of those, for each part */
 	int fd, bell;
+	uint32_t rings; /* of the bell, as in the parts */
 };
 
 static struct wire *wire_of(struct vly_wire *wire)
@@ -348,6 +349,7 @@ int vly_loop_many_open(struct vly_loop_part *part, struct vly_wire **wire)
 	part->fd = w->fd;
 	part->bell = w->bell;
 	part->part = true;
+	part->rings = &w->rings;
 	for (; w->count < map->head.queues[!part->side]; w->count++) {
 		part->to = w->count;
 		error = vly_loop_part_open(part, &w->parts[w->count]);

@@ -79,6 +79,20 @@ static size_t loop_region_bytes(const struct vly_config *config, const struct vl
 	return vly_loop_part_bytes() + vly_wire_take_bytes(VLY_LOOP_SPARE_BYTES);
 }
 
+/* What it was made for, unless it is to be less. */
+static uint32_t loop_mtu(const struct vly_nic_spec *spec)
+{
+	struct vly_wire_options options;
+	struct vly_loop_head head;
+	char why[160];
+	unsigned side;
+	int fd;
+
+	if (parse(spec, &options, &fd, &side, why, sizeof(why)) || vly_loop_map_head(&head, fd))
+		return options.mtu; /* opening it will fail */
+	return vly_spec_get(spec, "mtu") ? VLY_MIN(options.mtu, head.mtu) : head.mtu;
+}
+
 static int loop_queues(const struct vly_nic_spec *spec, unsigned cores)
 {
 	struct vly_wire_options options;
@@ -178,5 +192,6 @@ const struct vly_wire_ops vly_wire_loop = {
 	.check = loop_check,
 	.region_bytes = loop_region_bytes,
 	.queues = loop_queues,
+	.mtu = loop_mtu,
 	.open = loop_open,
 };

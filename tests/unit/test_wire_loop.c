@@ -237,6 +237,29 @@ Test(wire_loop, a_sleeper_is_woken_once_per_burst_and_an_awake_side_never)
 	close_pair(&p);
 }
 
+Test(wire_loop, a_ring_that_comes_late_keeps_nobody_awake)
+{
+	const uint64_t one = 1;
+	struct pair p;
+
+	open_pair(&p, NULL, "");
+	struct vly_wire *b = p.wire[1];
+
+	cr_assert(b->ops->arm(b, 0, false));
+	/* the sender has taken the flag back, and not rung yet, when b wakes of its own accord */
+	cr_assert_eq(atomic_exchange(&vly_loop_seat(&p.map, 1, 0, 0)->sleeping, 0), 1);
+	b->ops->disarm(b);
+	cr_assert_eq(write(p.map.head.fds[1][0], &one, sizeof(one)), 8);
+	cr_assert(b->ops->arm(b, 0, false));
+	cr_assert(wire_rings(b), "it sleeps no more than once");
+	b->ops->disarm(b);
+	cr_assert_not(wire_rings(b));
+	cr_assert(b->ops->arm(b, 0, false));
+	cr_assert_not(wire_rings(b));
+	b->ops->disarm(b);
+	close_pair(&p);
+}
+
 Test(wire_loop, who_waits_for_room_is_woken_by_it)
 {
 	struct pair p;
