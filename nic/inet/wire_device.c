@@ -23,10 +23,24 @@
 #define TX_BUFS 64u
 #define SOCKET_BYTES (4 << 20)
 
+#define AT_ONCE 32u /* frames that one call of a packet socket takes, or brings */
+
+union control {
+	struct cmsghdr align;
+	uint8_t bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+};
+
+/* What recvmmsg() and sendmmsg() want to be told. */
+struct messages {
+	struct mmsghdr headers[AT_ONCE];
+	struct iovec pieces[AT_ONCE];
+	union control controls[AT_ONCE];
+};
+
 struct wire {
 	struct vly_wire wire;
 	int fd;
-	bool packet; /* a packet socket */
+	struct messages *messages; /* a packet socket; NULL: a tap */
 	uint32_t buf_bytes;
 	uint8_t *rx, *tx;
 	uint32_t lent, taken;
@@ -53,27 +67,56 @@ static uint16_t aux_flags(struct msghdr *message)
 	return 0;
 }
 
-/* Length of the next frame, and its flags; -1: none, or one that does not fit. */
-static ssize_t read_frame(struct wire *w, uint8_t *data, uint16_t *flags)
+static uint8_t *rx_buf(const struct wire *w, uint32_t index)
 {
-	union {
-		struct cmsghdr align;
-		uint8_t bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
-	} control;
-	struct iovec piece = {.iov_base = data, .iov_len = w->buf_bytes};
-	struct msghdr message = {.msg_iov = &piece,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
+	return w->rx + (size_t)index * w->buf_bytes;
+}
 
-	*flags = 0;
-	if (!w->packet)
-		return read(w->fd, data, w->buf_bytes);
-	ssize_t got = recvmsg(w->fd, &message, MSG_TRUNC);
+/* Up to `max` frames into the buffers behind those lent, in one call: how many; -1: none. */
+static int read_messages(struct wire *w, struct vly_frame *frames, uint32_t max)
+{
+	struct messages *m = w->messages;
 
-	if (got > 0)
-		*flags = aux_flags(&message);
-	return got;
+	max = VLY_MIN(max, AT_ONCE);
+	for (uint32_t i = 0; i < max; i++) {
+		m->pieces[i] = (struct iovec){rx_buf(w, w->lent + i), w->buf_bytes};
+		m->headers[i].msg_hdr = (struct msghdr){.msg_iov = &m->pieces[i],
+							.msg_iovlen = 1,
+							.msg_control = &m->controls[i],
+							.msg_controllen = sizeof(m->controls[i])};
+	}
+	int count = recvmmsg(w->fd, m->headers, max, MSG_DONTWAIT | MSG_TRUNC, NULL);
+
+	for (int i = 0; i < count; i++)
+		frames[i] = (struct vly_frame){.data = m->pieces[i].iov_base,
+					       .len = m->headers[i].msg_len,
+					       .flags = aux_flags(&m->headers[i].msg_hdr)};
+	return count;
+}
+
+static int read_frame(struct wire *w, struct vly_frame *frame)
+{
+	uint8_t *data = rx_buf(w, w->lent);
+	ssize_t got = read(w->fd, data, w->buf_bytes);
+
+	if (got < 0)
+		return -1;
+	*frame = (struct vly_frame){.data = data, .len = (uint32_t)got};
+	return 1;
+}
+
+/* Without those that are too long: how many of `count` remain. */
+static uint32_t weed(struct vly_wire *wire, struct vly_frame *frames, uint32_t count)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (frames[i].len > wire->mtu + VLY_ETH_BYTES)
+			wire->rx_dropped++;
+		else
+			frames[kept++] = frames[i];
+	}
+	return kept;
 }
 
 static uint32_t device_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
@@ -84,25 +127,23 @@ static uint32_t device_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct v
 
 	(void)now_ns;
 	while (count < max && w->lent < RX_BUFS) {
-		uint8_t *data = w->rx + (size_t)w->lent * w->buf_bytes;
-		uint16_t flags;
-		ssize_t got = read_frame(w, data, &flags);
+		uint32_t room = VLY_MIN(max - count, RX_BUFS - w->lent);
+		int got = w->messages ? read_messages(w, frames + count, room)
+				      : read_frame(w, frames + count);
 
-		if (got < 0) {
-			if (errno == EINTR)
+		if (got <= 0) {
+			if (got < 0 && errno == EINTR)
 				continue;
 			/* An interface that is down, or was taken away. */
 			wire->link_up = errno == EAGAIN ? wire->link_up : false;
 			break;
 		}
 		wire->link_up = true;
-		if (got > (ssize_t)(wire->mtu + VLY_ETH_BYTES)) {
-			wire->rx_dropped++;
-			continue;
-		}
-		frames[count++] =
-			(struct vly_frame){.data = data, .len = (uint32_t)got, .flags = flags};
-		w->lent++;
+		w->lent += (uint32_t)got;
+		count += weed(wire, frames + count, (uint32_t)got);
+		/* fewer than there was room for: it has no more */
+		if (w->messages && (uint32_t)got < VLY_MIN(room, AT_ONCE))
+			break;
 	}
 	return count;
 }
@@ -126,6 +167,19 @@ static uint32_t device_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vl
 	return w->taken;
 }
 
+/* As many as go in one call: how many; -1: the first does not. */
+static int write_messages(struct wire *w, const struct vly_frame *frames, uint32_t count)
+{
+	struct messages *m = w->messages;
+
+	count = VLY_MIN(count, AT_ONCE);
+	for (uint32_t i = 0; i < count; i++) {
+		m->pieces[i] = (struct iovec){frames[i].data, frames[i].len};
+		m->headers[i].msg_hdr = (struct msghdr){.msg_iov = &m->pieces[i], .msg_iovlen = 1};
+	}
+	return sendmmsg(w->fd, m->headers, count, MSG_DONTWAIT);
+}
+
 static void device_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
 			   uint32_t count)
 {
@@ -133,15 +187,17 @@ static void device_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct 
 
 	(void)now_ns;
 	assert(count <= w->taken);
-	for (uint32_t i = 0; i < count; i++) {
-		ssize_t sent;
+	for (uint32_t i = 0; i < count;) {
+		ssize_t sent = w->messages ? write_messages(w, frames + i, count - i)
+			       : write(w->fd, frames[i].data, frames[i].len) >= 0 ? 1
+										  : -1;
 
-		do
-			sent = write(w->fd, frames[i].data, frames[i].len);
-		while (sent < 0 && errno == EINTR);
-		if (sent < 0) {
+		if (sent > 0) {
+			i += (uint32_t)sent;
+		} else if (errno != EINTR) {
 			wire->tx_dropped++;
 			wire->link_up = errno == EAGAIN || errno == ENOBUFS;
+			i++; /* that one is lost */
 		}
 	}
 	w->taken = 0;
@@ -293,6 +349,7 @@ static size_t device_region_bytes(const struct vly_config *config, const struct 
 	(void)stack;
 	(void)vly_wire_options_parse(&options, spec, NULL, 0);
 	return vly_wire_take_bytes(sizeof(struct wire)) +
+	       vly_wire_take_bytes(sizeof(struct messages)) +
 	       vly_wire_take_bytes((size_t)RX_BUFS * buf_bytes_for(options.mtu)) +
 	       vly_wire_take_bytes((size_t)TX_BUFS * buf_bytes_for(options.mtu));
 }
@@ -320,10 +377,11 @@ static int device_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 	}
 	uint32_t buf_bytes = buf_bytes_for(options.mtu);
 	struct wire *w = vly_wire_take(setup->region, sizeof(*w));
+	struct messages *messages = vly_wire_take(setup->region, sizeof(*messages));
 	uint8_t *rx = vly_wire_take(setup->region, (size_t)RX_BUFS * buf_bytes);
 	uint8_t *tx = vly_wire_take(setup->region, (size_t)TX_BUFS * buf_bytes);
 
-	if (!w || !rx || !tx) {
+	if (!w || !messages || !rx || !tx) {
 		close(fd);
 		return -ENOMEM;
 	}
@@ -334,7 +392,7 @@ static int device_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 			 .queues = setup->queues,
 			 .link_up = true},
 		.fd = fd,
-		.packet = packet,
+		.messages = packet ? messages : NULL,
 		.buf_bytes = buf_bytes,
 		.rx = rx,
 		.tx = tx,
