@@ -136,7 +136,7 @@ static void pending_send(struct vly_inet *inet, struct vly_hop *hop)
 		struct vly_frame *frame = vly_out_frame(inet);
 
 		if (!frame) {
-			pending_drop(inet, hop);
+			inet->hops.blocked = true;
 			return;
 		}
 		memcpy(frame->data, hop->eth, VLY_HOP_ETH_BYTES);
@@ -176,14 +176,59 @@ static void ask(struct vly_inet *inet, struct vly_hop *hop)
 
 	hop->asked_ns = inet->now_ns;
 	hop->due_ns = inet->now_ns + VLY_HOP_ASK_NS;
-	if (arp_send(inet, &opts)) {
+	hop->unasked = !arp_send(inet, &opts);
+	if (!hop->unasked) {
 		if (hop->tries < UINT8_MAX)
 			hop->tries++;
 		inet->stats.arp_asked++;
 	} else {
 		hop->due_ns = inet->now_ns + AGE_STEP_NS;
+		inet->hops.blocked = true;
 	}
 	watch(&inet->hops, hop);
+}
+
+/* False: it waits for room on the wire. */
+static bool answer(struct vly_inet *inet, const struct vly_hop_owed *to)
+{
+	return arp_send(inet, &(struct vly_arp_opts){.operation = VLY_ARP_REPLY,
+						     .sender_mac = inet->wire->mac,
+						     .target_mac = to->mac,
+						     .sender_ip = to->target_ip,
+						     .target_ip = to->ip});
+}
+
+/* A lost answer costs a second, a lost frame of a handshake as much: so they wait, as TCP's segments do. */
+static void answer_later(struct vly_inet *inet, const struct vly_hop_owed *to)
+{
+	struct vly_hops *hops = &inet->hops;
+
+	if (hops->owed_count == VLY_HOP_OWED_MAX) {
+		inet->drops[VLY_DROP_ARP_RATE]++;
+		return;
+	}
+	hops->owed[(hops->owed_first + hops->owed_count++) % VLY_HOP_OWED_MAX] = *to;
+	hops->blocked = true;
+}
+
+void vly_hops_unblock(struct vly_inet *inet)
+{
+	struct vly_hops *hops = &inet->hops;
+
+	for (; hops->owed_count; hops->owed_count--) {
+		if (!answer(inet, &hops->owed[hops->owed_first]))
+			return;
+		hops->owed_first = (hops->owed_first + 1) % VLY_HOP_OWED_MAX;
+	}
+	hops->blocked = false;
+	for (uint32_t i = 0; i < hops->count && !hops->blocked; i++) {
+		struct vly_hop *hop = &hops->table[i];
+
+		if (hop->unasked)
+			ask(inet, hop);
+		if (hop->pending && hop->state != VLY_HOP_ASKING)
+			pending_send(inet, hop);
+	}
 }
 
 /* --- coming and going --- */
@@ -262,6 +307,7 @@ static struct vly_hop *add(struct vly_inet *inet, uint32_t ip, enum vly_hop_stat
 static void learn(struct vly_inet *inet, struct vly_hop *hop, const uint8_t mac[VLY_MAC_BYTES])
 {
 	memcpy(hop->eth, mac, VLY_MAC_BYTES);
+	inet->hops.learned += hop->state == VLY_HOP_ASKING;
 	hop->state = VLY_HOP_READY;
 	hop->tries = 0;
 	hop->due_ns = inet->now_ns + VLY_HOP_FRESH_NS;
@@ -365,14 +411,11 @@ static void request_in(struct vly_inet *inet, const struct vly_arp_header *arp, 
 		inet->drops[VLY_DROP_ARP_RATE]++;
 		return;
 	}
-	uint8_t asker[VLY_MAC_BYTES];
+	struct vly_hop_owed asker = {.ip = ip, .target_ip = arp->target_ip};
 
-	memcpy(asker, arp->sender_mac, sizeof(asker));
-	(void)arp_send(inet, &(struct vly_arp_opts){.operation = VLY_ARP_REPLY,
-						    .sender_mac = inet->wire->mac,
-						    .target_mac = asker,
-						    .sender_ip = arp->target_ip,
-						    .target_ip = ip});
+	memcpy(asker.mac, arp->sender_mac, sizeof(asker.mac));
+	if (inet->hops.owed_count || !answer(inet, &asker))
+		answer_later(inet, &asker);
 }
 
 static void reply_in(struct vly_inet *inet, const struct vly_frame *frame,

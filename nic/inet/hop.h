@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "nic/inet/eth.h"
 #include "nic/inet/wire.h"
 
 struct vly_inet;
@@ -35,7 +36,8 @@ struct vly_hop {
 	uint64_t asked_ns;
 	uint32_t next;    /* of its list */
 	uint32_t pending; /* first frame that waits, 1 + index; 0: none */
-	uint32_t spare[2];
+	bool unasked;     /* the wire had no room for the question */
+	uint8_t spare[7];
 };
 
 static_assert(sizeof(struct vly_hop) == VLY_CACHE_LINE, "a hop is one line");
@@ -45,6 +47,7 @@ static_assert(sizeof(struct vly_hop) == VLY_CACHE_LINE, "a hop is one line");
 #define VLY_HOP_PENDING_MAX 64u
 #define VLY_HOP_PENDING_EACH 16u
 #define VLY_HOP_PENDING_BYTES 1536u
+#define VLY_HOP_OWED_MAX 64u          /* answers that wait for room on the wire */
 #define VLY_HOP_FRESH_NS 60000000000u /* an answer counts so long */
 #define VLY_HOP_ASK_NS 1000000000u    /* between two requests for the same address */
 #define VLY_HOP_TRIES 3u /* requests before an unused or silent neighbour is given up */
@@ -58,11 +61,19 @@ struct vly_hop_rate {
 	uint32_t used;
 };
 
+/* An answer by ARP that the wire had no room for. */
+struct vly_hop_owed {
+	uint32_t ip;        /* who asked */
+	uint32_t target_ip; /* for which of our addresses */
+	uint8_t mac[VLY_MAC_BYTES];
+};
+
 /* The table of a core; its bound is its memory. */
 struct vly_hops {
 	struct vly_hop *table;
 	uint16_t *buckets; /* heads of the lists by address; `next` of a hop links them */
 	uint32_t count;
+	uint32_t learned;                /* counts those whose address was asked for and came */
 	uint32_t used;                   /* hops that are not VLY_HOP_FREE */
 	uint32_t hand;                   /* where the search for a hop to be given up begins */
 	uint64_t next_ns;                /* vly_hops_age() has nothing to do earlier */
@@ -70,6 +81,9 @@ struct vly_hops {
 	uint32_t pending_free;           /* head of their free list, 1 + index */
 	uint32_t begun; /* vly_ip_begin(): the pending frame it builds in, 1 + index; 0: the wire's */
 	struct vly_hop_rate replies, copies;
+	struct vly_hop_owed owed[VLY_HOP_OWED_MAX]; /* a ring: owed_count from owed_first on */
+	uint32_t owed_first, owed_count;
+	bool blocked; /* vly_hops_unblock() has something to do when the wire has room */
 };
 
 static_assert(VLY_HOPS_MAX < VLY_NO_HOP, "indices are short");
@@ -89,6 +103,9 @@ int vly_hops_init(struct vly_inet *inet);
 
 /* What time does to neighbours: cheap as long as nothing is due. */
 void vly_hops_age(struct vly_inet *inet);
+
+/* Answers, questions and frames whose neighbour has answered: what the wire had no room for. */
+void vly_hops_unblock(struct vly_inet *inet);
 
 /*
  * A whole ARP frame. Requests for own addresses are answered, and teach who asked; answers count

@@ -356,6 +356,8 @@ static void pass(struct vly_inet *inet)
 		vly_hops_age(inet);
 	if (vly_unlikely(tcp->tx_head != VLY_NO_SLOT))
 		vly_tcp_send_waiting(inet);
+	if (vly_unlikely(tcp->minis.lists[VLY_MINI_UNSENT].count))
+		vly_tcp_send_syn_acks(inet);
 	vly_udp_poll(inet);
 	if (vly_unlikely(tcp->minis.lists[VLY_MINI_WAITING].count))
 		vly_tcp_accept_waiting(inet);

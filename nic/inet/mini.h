@@ -11,9 +11,11 @@
 #include "nic/inet/flow.h"
 
 enum vly_mini_kind {
-	VLY_MINI_SYN = 0,     /* SYN-RECEIVED: a list for each number of SYN-ACKs sent, 0 to 6 */
-	VLY_MINI_WAITING = 7, /* established, and no record was free */
-	VLY_MINI_TIME_WAIT = 8,
+	VLY_MINI_SYN = 0, /* SYN-RECEIVED: a list for each number of SYN-ACKs sent, 0 to 6 */
+	VLY_MINI_UNSENT =
+		7, /* SYN-RECEIVED: the first SYN-ACK found no room, or no neighbour yet */
+	VLY_MINI_WAITING = 8, /* established, and no record was free */
+	VLY_MINI_TIME_WAIT = 9,
 	VLY_MINI_LISTS
 };
 

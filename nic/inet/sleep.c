@@ -94,7 +94,8 @@ static uint64_t next_ns(const struct vly_inet *inet)
 
 bool vly_inet_arm(struct vly_inet *inet)
 {
-	bool tx_wanted = inet->tcp->tx_head != VLY_NO_SLOT;
+	const struct vly_tcp_core *tcp = inet->tcp;
+	bool tx_wanted = tcp->tx_head != VLY_NO_SLOT || tcp->minis_blocked || inet->hops.blocked;
 
 	return inet->wire->ops->arm(inet->wire, inet->now_ns, tx_wanted);
 }

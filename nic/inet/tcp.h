@@ -121,7 +121,9 @@ struct vly_tcp_core {
 	uint32_t acks_count;
 	uint32_t tx_head, tx_tail; /* slots: FIFO of those whom the wire was too full for */
 	struct vly_minis minis;
-	uint64_t minis_ns; /* vly_tcp_minis_age() has nothing to do earlier */
+	uint64_t minis_ns;      /* vly_tcp_minis_age() has nothing to do earlier */
+	uint32_t minis_learned; /* hops.learned when VLY_MINI_UNSENT was last walked */
+	bool minis_blocked;     /* some of those waited for room on the wire */
 	struct vly_sides sides;
 	uint32_t listeners;
 	uint32_t port_next;    /* where the search for a free port begins */
@@ -260,6 +262,8 @@ bool vly_tcp_cookie_in(struct vly_inet *inet, struct vly_tcp *listener,
 		       struct vly_tcp_segment *segment);
 /* Records for those who wait, as far as there are any. */
 void vly_tcp_accept_waiting(struct vly_inet *inet);
+/* SYN-ACKs that found no room, or no neighbour yet. */
+void vly_tcp_send_syn_acks(struct vly_inet *inet);
 /* SYN-ACKs that were not answered, minis that are over. */
 void vly_tcp_minis_age(struct vly_inet *inet);
 /* One is due at tick `due`. */

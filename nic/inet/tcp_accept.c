@@ -67,7 +67,7 @@ void vly_tcp_minis_drop(struct vly_inet *inet, struct vly_tcp *listener)
 
 /* --- SYN-ACKs --- */
 
-static void send_syn_ack(struct vly_inet *inet, const struct vly_mini *mini)
+static bool send_syn_ack(struct vly_inet *inet, const struct vly_mini *mini)
 {
 	const struct vly_tcp_conf *conf = &inet->tcp->conf;
 	uint8_t options[VLY_TCP_OPTIONS_BYTES_MAX];
@@ -81,16 +81,59 @@ static void send_syn_ack(struct vly_inet *inet, const struct vly_mini *mini)
 		.ts_echo = mini->ts_recent,
 	};
 
-	vly_tcp_reply_send(inet, &(struct vly_tcp_reply){
-					 .key = mini->key,
-					 .hop = mini->hop,
-					 .seq = mini->iss,
-					 .ack = mini->rcv_nxt,
-					 .window = (uint16_t)VLY_MIN(conf->window, 65535u),
-					 .flags = VLY_TCP_SYN | VLY_TCP_ACK,
-					 .options = options,
-					 .options_len = vly_tcp_offer_write(options, &offer),
-				 });
+	return vly_tcp_reply_send(inet, &(struct vly_tcp_reply){
+						.key = mini->key,
+						.hop = mini->hop,
+						.seq = mini->iss,
+						.ack = mini->rcv_nxt,
+						.window = (uint16_t)VLY_MIN(conf->window, 65535u),
+						.flags = VLY_TCP_SYN | VLY_TCP_ACK,
+						.options = options,
+						.options_len = vly_tcp_offer_write(options, &offer),
+					});
+}
+
+/*
+ * The first one, of a mini that is in no list. If it cannot go, it is as good as lost, and would be sent a second
+ * later: rather it goes as soon as it can.
+ */
+static void first_syn_ack(struct vly_inet *inet, struct vly_mini *mini)
+{
+	struct vly_tcp_core *core = inet->tcp;
+	bool sent = send_syn_ack(inet, mini);
+
+	if (!sent && inet->hops.table[mini->hop].state != VLY_HOP_ASKING)
+		core->minis_blocked = true;
+	mini->sent = inet->now ? inet->now : 1;
+	mini->due = inet->now + core->conf.rto_init;
+	vly_mini_list(&core->minis, mini, sent ? VLY_MINI_SYN : VLY_MINI_UNSENT);
+	vly_tcp_minis_watch(inet, mini->due);
+}
+
+void vly_tcp_send_syn_acks(struct vly_inet *inet)
+{
+	struct vly_tcp_core *core = inet->tcp;
+	uint32_t at = core->minis.lists[VLY_MINI_UNSENT].head;
+	uint32_t last = core->minis.lists[VLY_MINI_UNSENT].tail;
+
+	if (!core->minis_blocked && core->minis_learned == inet->hops.learned)
+		return;
+	core->minis_blocked = false;
+	core->minis_learned = inet->hops.learned;
+	for (bool more = at != VLY_NO_MINI; more;) {
+		struct vly_mini *mini = vly_mini_at(&core->minis, at);
+
+		more = at != last; /* who comes back waits for the next time */
+		at = mini->next;
+		if (inet->hops.table[mini->hop].state == VLY_HOP_ASKING)
+			continue;
+		if (!vly_out_frame(inet)) {
+			core->minis_blocked = true;
+			return;
+		}
+		vly_mini_unlist(&core->minis, mini);
+		first_syn_ack(inet, mini);
+	}
 }
 
 /* What a SYN says, into a mini that is in no table. */
@@ -376,11 +419,7 @@ void vly_tcp_syn_in(struct vly_inet *inet, struct vly_tcp *listener,
 	vly_hand_flow(inet, &mini->key, 1);
 	listener->lst_half++;
 	mini->iss = vly_isn(&inet->secret, &mini->key, inet->now_ns);
-	mini->sent = inet->now ? inet->now : 1;
-	mini->due = inet->now + conf->rto_init;
-	vly_mini_list(minis, mini, VLY_MINI_SYN);
-	vly_tcp_minis_watch(inet, mini->due);
-	send_syn_ack(inet, mini);
+	first_syn_ack(inet, mini);
 }
 
 /* --- segments for minis --- */
@@ -452,6 +491,11 @@ void vly_tcp_mini_in(struct vly_inet *inet, struct vly_mini *mini, struct vly_tc
 	if (view->flags & VLY_TCP_SYN) {
 		/* the SYN again: so the SYN-ACK may be lost */
 		if (!(view->flags & VLY_TCP_ACK) && view->seq == mini->rcv_nxt - 1) {
+			if (mini->list == VLY_MINI_UNSENT) {
+				vly_mini_unlist(&inet->tcp->minis, mini);
+				first_syn_ack(inet, mini);
+				return;
+			}
 			mini->sent = 0;
 			send_syn_ack(inet, mini);
 		} else if (vly_tcp_may_challenge(inet)) {
@@ -494,9 +538,9 @@ void vly_tcp_minis_watch(struct vly_inet *inet, uint32_t due)
 static void age(struct vly_inet *inet, struct vly_mini *mini)
 {
 	struct vly_minis *minis = &inet->tcp->minis;
-	unsigned tries = mini->list + 1u;
+	unsigned tries = mini->list == VLY_MINI_UNSENT ? 1 : mini->list + 1u;
 
-	if (mini->list == VLY_MINI_TIME_WAIT || tries >= VLY_MINI_WAITING) {
+	if (mini->list == VLY_MINI_TIME_WAIT || tries >= VLY_MINI_UNSENT) {
 		vly_tcp_mini_end(inet, mini);
 		return;
 	}

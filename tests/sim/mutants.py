@@ -71,8 +71,8 @@ MUTANTS = {
     'no_time_wait': (
         'tcp.c', 'bool lingers = tcp->state == VLY_TCP_FIN_WAIT_2 || tcp->state == VLY_TCP_CLOSING;', 'bool lingers = false;'),
     'time_wait_never_ends': (
-        'tcp_accept.c', 'if (mini->list == VLY_MINI_TIME_WAIT || tries >= VLY_MINI_WAITING) {',
-        'if (tries >= VLY_MINI_WAITING + 100) {'),
+        'tcp_accept.c', 'if (mini->list == VLY_MINI_TIME_WAIT || tries >= VLY_MINI_UNSENT) {',
+        'if (tries >= VLY_MINI_UNSENT + 100) {'),
     'chunks_leak': (
         'side.c', '\twhile (side->chunk_head != VLY_NO_CHUNK)\n\t\tvly_chunk_pop(sides, side);\n\tvly_slab_put', '\tvly_slab_put'),
     'early_data_is_kept_one_off': (

@@ -310,6 +310,29 @@ Test(hop, a_full_wire_delays_a_question_and_loses_none)
 	inet_rig_close(rig);
 }
 
+Test(hop, what_a_full_wire_holds_up_goes_when_it_has_room)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig->out_room = 0;
+	vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	rig_arp(rig, VLY_ARP_REQUEST, rig_peer_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	rig_arp(rig, VLY_ARP_REQUEST, rig_peer_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	vly_hops_unblock(&rig->inet);
+	cr_assert_eq(rig_sent(rig), 0);
+	cr_assert(rig->inet.hops.blocked);
+	rig->out_room = RIG_FRAMES;
+	vly_hops_unblock(&rig->inet);
+	cr_assert_eq(rig_sent(rig), 3, "a question and two answers");
+	cr_assert_not(rig->inet.hops.blocked);
+	for (uint32_t i = 0; i < VLY_HOP_OWED_MAX + 10; i++) {
+		rig->out_room = 0;
+		rig_arp(rig, VLY_ARP_REQUEST, rig_peer_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	}
+	cr_assert_eq(rig->inet.drops[VLY_DROP_ARP_RATE], 10, "no more than bounded");
+	inet_rig_close(rig);
+}
+
 Test(hop, a_storm_of_requests_is_answered_at_a_bounded_rate)
 {
 	struct inet_rig *rig = inet_rig_open();
