@@ -23,8 +23,12 @@ void batch_drop_conn(struct transport *transport);
 /* Borrowed; NULL if it is closed. */
 struct transport *batch_find_conn(const struct engine *engine, vly_conn handle);
 
-/* The events of the style's connections as one Batch: to on_batch's function, or for batch_next. */
-void batch_hand_out(struct engine *engine, const struct vly_event *events, int count);
+/*
+ * The events of the style's connections, if there are any, as one Batch: to on_batch's function, or for
+ * batch_next. Their data is no longer than `data_bytes`.
+ */
+void batch_hand_out(struct engine *engine, const struct vly_event *events, int count,
+		    size_t data_bytes);
 
 /* Engine.__next__. */
 PyObject *batch_next(struct engine *engine);
@@ -40,7 +44,8 @@ Py_ssize_t batch_row(const struct batch *batch, PyObject *index);
 
 /* Batch.reply and Batch.reply_all. */
 PyObject *batch_reply(struct batch *batch, PyObject *const *args, Py_ssize_t nargs);
-PyObject *batch_reply_all(struct batch *batch, PyObject *args, PyObject *kwargs);
+PyObject *batch_reply_all(struct batch *batch, PyObject *const *args, Py_ssize_t nargs,
+			  PyObject *names);
 
 /* Lets go of the memory alone: nobody can reach the batch any more. */
 void batch_abandon(struct batch *batch);

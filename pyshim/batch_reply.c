@@ -154,7 +154,7 @@ static int send_rows(struct batch *batch, const Py_buffer *data, const Py_buffer
 	const uint8_t *from = data ? data->buf : arena->data;
 
 	for (uint32_t i = 0; i < arena->rows; i++) {
-		uint32_t len = lengths ? (uint32_t)length_at(lengths, i) : arena->lengths[i];
+		uint32_t len = lengths ? (uint32_t)length_at(lengths, i) : arena_length(arena, i);
 
 		if (len && send_row(batch->engine, arena->conns[i], from, len))
 			return -1;
@@ -173,7 +173,7 @@ static int send_list(struct batch *batch, PyObject *list)
 		PyObject *item;
 		int error = 0;
 
-		if (batch->arena->kinds[row] != VLY_DATA)
+		if (!arena_is_data(batch->arena, row))
 			continue;
 		if (at == PySequence_Fast_GET_SIZE(list))
 			break;
@@ -193,31 +193,51 @@ static int send_list(struct batch *batch, PyObject *list)
 	return -1;
 }
 
-PyObject *batch_reply_all(struct batch *batch, PyObject *args, PyObject *kwargs)
+/* The arguments data and lengths into `given`, by place or by name. 0, or -1 with TypeError. */
+static int take_arguments(PyObject *const *args, Py_ssize_t nargs, PyObject *names,
+			  PyObject *given[2])
 {
-	static const char *const names[] = {"data", "lengths", NULL};
-	PyObject *data_object = Py_None, *lengths_object = Py_None;
+	Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
+
+	if (nargs + named > 2) {
+		PyErr_Format(PyExc_TypeError,
+			     "reply_all() takes data and lengths, not %zd arguments",
+			     nargs + named);
+		return -1;
+	}
+	for (Py_ssize_t i = 0; i < nargs; i++)
+		given[i] = args[i];
+	for (Py_ssize_t i = 0; i < named; i++) {
+		PyObject *name = PyTuple_GET_ITEM(names, i);
+		int place = !PyUnicode_CompareWithASCIIString(name, "data")      ? 0
+			    : !PyUnicode_CompareWithASCIIString(name, "lengths") ? 1
+										 : -1;
+
+		if (place < nargs) {
+			PyErr_Format(PyExc_TypeError,
+				     place < 0 ? "reply_all() has no argument '%U'"
+					       : "reply_all() was given '%U' twice",
+				     name);
+			return -1;
+		}
+		given[place] = args[nargs + i];
+	}
+	return 0;
+}
+
+/* Each row gets its share of one buffer, which goes by the rows' own lengths unless others are given. */
+static int send_buffer(struct batch *batch, PyObject *data_object, PyObject *lengths_object)
+{
 	Py_buffer data = {0}, lengths = {0};
 	int error = -1;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:reply_all", (char **)(uintptr_t)names,
-					 &data_object, &lengths_object))
-		return NULL;
-	if (batch_check(batch) || engine_check(batch->engine))
-		return NULL;
-	if (data_object == Py_None && lengths_object != Py_None)
-		return PyErr_Format(PyExc_TypeError, "lengths without data");
-	if (PyList_Check(data_object) || PyTuple_Check(data_object)) {
-		if (lengths_object != Py_None)
-			return PyErr_Format(PyExc_TypeError, "lengths with a list as data");
-		if (send_list(batch, data_object))
-			return NULL;
-		Py_RETURN_NONE;
-	}
 	if (data_object != Py_None && PyObject_GetBuffer(data_object, &data, PyBUF_SIMPLE))
-		return NULL;
+		return -1;
 	if (lengths_object != Py_None &&
 	    PyObject_GetBuffer(lengths_object, &lengths, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS))
+		goto done;
+	/* getting a buffer may run code */
+	if (batch_check(batch) || engine_check(batch->engine))
 		goto done;
 	if (lengths.obj && check_lengths(batch, &lengths, data.len))
 		goto done;
@@ -233,6 +253,28 @@ done:
 		PyBuffer_Release(&lengths);
 	if (data.obj)
 		PyBuffer_Release(&data);
+	return error;
+}
+
+PyObject *batch_reply_all(struct batch *batch, PyObject *const *args, Py_ssize_t nargs,
+			  PyObject *names)
+{
+	PyObject *given[2] = {Py_None, Py_None};
+	int error;
+
+	if (take_arguments(args, nargs, names, given))
+		return NULL;
+	if (batch_check(batch) || engine_check(batch->engine))
+		return NULL;
+	if (given[0] == Py_None && given[1] != Py_None)
+		return PyErr_Format(PyExc_TypeError, "lengths without data");
+	if (PyList_Check(given[0]) || PyTuple_Check(given[0])) {
+		if (given[1] != Py_None)
+			return PyErr_Format(PyExc_TypeError, "lengths with a list as data");
+		error = send_list(batch, given[0]);
+	} else {
+		error = send_buffer(batch, given[0], given[1]);
+	}
 	if (error)
 		return NULL;
 	Py_RETURN_NONE;

@@ -5,23 +5,25 @@
 
 /* ---- columns ---- */
 
-#define COLUMN(name, items_count, item_bytes, format)                                              \
+#define COLUMN(name, items_count, item_bytes, format, always)                                      \
 	static PyObject *get_##name(struct batch *self, void *unused)                              \
 	{                                                                                          \
 		(void)unused;                                                                      \
 		if (batch_check(self))                                                             \
 			return NULL;                                                               \
+		if (!(always))                                                                     \
+			arena_make_whole(self->arena);                                             \
 		return column_view(self->engine->state, self->arena, self->arena->name,            \
 				   (Py_ssize_t)self->arena->items_count, item_bytes, format);      \
 	}
 
-COLUMN(conns, rows, 8, "Q")
-COLUMN(stamps, rows, 8, "Q")
-COLUMN(offsets, rows, 4, "I")
-COLUMN(lengths, rows, 4, "I")
-COLUMN(statuses, rows, 4, "i")
-COLUMN(kinds, rows, 1, "B")
-COLUMN(data, data_bytes, 1, "B")
+COLUMN(conns, rows, 8, "Q", true)
+COLUMN(stamps, rows, 8, "Q", false)
+COLUMN(offsets, rows, 4, "I", false)
+COLUMN(lengths, rows, 4, "I", false)
+COLUMN(statuses, rows, 4, "i", false)
+COLUMN(kinds, rows, 1, "B", false)
+COLUMN(data, data_bytes, 1, "B", true)
 
 static PyObject *get_uniform(struct batch *self, void *unused)
 {
@@ -52,8 +54,8 @@ static PyObject *row_bytes(struct batch *self, Py_ssize_t row)
 {
 	const struct arena *arena = self->arena;
 
-	return PyBytes_FromStringAndSize((const char *)arena->data + arena->offsets[row],
-					 arena->lengths[row]);
+	return PyBytes_FromStringAndSize((const char *)arena_row(arena, (uint32_t)row),
+					 arena_length(arena, (uint32_t)row));
 }
 
 /* (transport, bytes) */
@@ -91,9 +93,8 @@ static PyObject *method_view(struct batch *self, PyObject *index)
 
 	if (row < 0)
 		return NULL;
-	return column_view(self->engine->state, self->arena,
-			   self->arena->data + self->arena->offsets[row], self->arena->lengths[row],
-			   1, "B");
+	return column_view(self->engine->state, self->arena, arena_row(self->arena, (uint32_t)row),
+			   arena_length(self->arena, (uint32_t)row), 1, "B");
 }
 
 static PyObject *method_close(struct batch *self, PyObject *index)
@@ -127,6 +128,8 @@ static Py_ssize_t count_data(const struct arena *arena)
 {
 	Py_ssize_t count = 0;
 
+	if (arena->uniform)
+		return arena->rows;
 	for (uint32_t i = 0; i < arena->rows; i++)
 		count += arena->kinds[i] == VLY_DATA;
 	return count;
@@ -144,7 +147,7 @@ static PyObject *batch_list(struct batch *self, PyObject *(*make)(struct batch *
 	for (uint32_t i = 0; list && i < self->arena->rows; i++) {
 		PyObject *item;
 
-		if (self->arena->kinds[i] != VLY_DATA)
+		if (!arena_is_data(self->arena, i))
 			continue;
 		item = make(self, i);
 		if (item)
@@ -201,7 +204,7 @@ static void batch_dealloc(struct batch *self)
 static PyMethodDef batch_methods[] = {
 	{"reply", METHOD(batch_reply), METH_FASTCALL,
 	 "reply($self, row, data, /)\n--\n\nSends to the connection of a row."},
-	{"reply_all", METHOD(batch_reply_all), METH_VARARGS | METH_KEYWORDS,
+	{"reply_all", METHOD(batch_reply_all), METH_FASTCALL | METH_KEYWORDS,
 	 "reply_all($self, data=None, lengths=None)\n--\n\n"
 	 "Sends the next lengths[i] bytes of data to the connection of row i, for all rows.\n"
 	 "lengths: a buffer of 32- or 64-bit integers, 0 sends nothing; None: the batch's own.\n"

@@ -107,10 +107,25 @@ struct arena *arena_new(struct column_pool *pool, size_t data_bytes)
 	arena->pool = pool;
 	arena->refs = 1;
 	arena->detached = false;
+	arena->whole = false;
 	arena->rows = 0;
 	arena->data_bytes = 0;
 	pool->refs++;
 	return arena;
+}
+
+void arena_make_whole(struct arena *arena)
+{
+	if (arena->whole)
+		return;
+	arena->whole = true;
+	for (uint32_t row = 0; row < arena->rows; row++) {
+		arena->stamps[row] = arena->stamp;
+		arena->offsets[row] = row * arena->uniform;
+		arena->lengths[row] = arena->uniform;
+		arena->statuses[row] = 0;
+		arena->kinds[row] = VLY_DATA;
+	}
 }
 
 static void arena_release(struct arena *arena)

@@ -3,6 +3,7 @@
 #define PYSHIM_COLUMN_H
 
 #include "pyshim/state.h"
+#include "volley/event.h"
 
 #include <stddef.h>
 
@@ -16,8 +17,10 @@ struct arena {
 	struct arena *next; /* in the pool's free list */
 	uint32_t refs;      /* the batch, and a Column per export */
 	bool detached;      /* released by its batch while Columns live: pinned */
+	bool whole;         /* every column is written, not only conns and data */
 	uint32_t rows;
 	uint32_t uniform; /* bytes of every row, if all are DATA and equally long; else 0 */
+	uint64_t stamp;   /* of every row, unless `whole` */
 	size_t data_bytes, data_room;
 	uint64_t *conns, *stamps;
 	uint32_t *offsets, *lengths;
@@ -44,6 +47,24 @@ void column_pool_close(struct column_pool *pool);
 
 /* An empty arena with one reference, room for `data_bytes`; NULL: no memory, nothing raised. */
 struct arena *arena_new(struct column_pool *pool, size_t data_bytes);
+
+/* Writes the columns that a uniform batch does not need before somebody looks at them. */
+void arena_make_whole(struct arena *arena);
+
+static inline bool arena_is_data(const struct arena *arena, uint32_t row)
+{
+	return arena->uniform || arena->kinds[row] == VLY_DATA;
+}
+
+static inline uint32_t arena_length(const struct arena *arena, uint32_t row)
+{
+	return arena->uniform ? arena->uniform : arena->lengths[row];
+}
+
+static inline uint8_t *arena_row(const struct arena *arena, uint32_t row)
+{
+	return arena->data + (arena->uniform ? (size_t)row * arena->uniform : arena->offsets[row]);
+}
 
 /* The batch lets go: what is still exported is pinned from now on. */
 void arena_detach(struct arena *arena);

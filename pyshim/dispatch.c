@@ -280,31 +280,46 @@ flush:
 		engine->flushed_ns = vly_now_ns();
 }
 
+/* How many events in front are data of the batch style, which all are where no other is used. */
+static int skip_batch_data(const struct vly_event *events, int count, size_t *bytes)
+{
+	int i = 0;
+
+	for (; i < count && events[i].kind == VLY_DATA && user_tag(events[i].user) == TAG_BATCH;
+	     i++)
+		*bytes += events[i].len;
+	return i;
+}
+
 void dispatch_events(struct engine *engine, struct vly_event *events, int count)
 {
 	bool bounded = engine->options.flush_every || engine->options.flush_ns;
+	size_t batch_bytes = 0;
 
 	engine->unflushed = 0;
 	if (engine->options.flush_ns)
 		engine->flushed_ns = vly_now_ns();
-	for (int i = 0; i < count; i++) {
+	int first = engine->batch_style ? skip_batch_data(events, count, &batch_bytes) : 0;
+
+	for (int i = first; i < count; i++) {
 		struct vly_event *event = &events[i];
 
-		if (i % WINDOW == 0 && engine->prefetch)
+		if ((i - first) % WINDOW == 0 && engine->prefetch)
 			stage(event, Py_MIN(WINDOW, count - i));
 		if (likely(event->kind == VLY_DATA)) {
-			if (likely(user_tag(event->user) == TAG_TRANSPORT))
-				got_data(event);
-			else
+			if (user_tag(event->user) != TAG_TRANSPORT) {
+				batch_bytes += event->len;
 				continue;
+			}
+			got_data(event);
 		} else {
 			got_news(engine, event);
 		}
 		if (unlikely(bounded))
 			flush_if_due(engine);
 	}
-	if (engine->batch_style)
-		batch_hand_out(engine, events, count);
+	if (engine->batch_style && count)
+		batch_hand_out(engine, events, count, batch_bytes);
 }
 
 void dispatch_todo(struct engine *engine)

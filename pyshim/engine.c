@@ -63,7 +63,8 @@ int engine_open_link(struct engine *engine)
 		state_raise(error, engine->options.nic);
 		return -1;
 	}
-	if (engine->options.meter[0] && (error = meter_open(engine->options.meter, &engine->meter))) {
+	if (engine->options.meter[0] &&
+	    (error = meter_open(engine->options.meter, &engine->meter))) {
 		engine_shut(engine);
 		state_raise(error, engine->options.meter);
 		return -1;
@@ -206,9 +207,10 @@ static bool take_wake(struct engine *engine)
 
 static int poll_sliced(struct engine *engine, int64_t timeout_ns)
 {
+	int64_t slice_ns = signals_slice_ns(engine);
+
 	for (;;) {
-		int64_t part_ns = timeout_ns < 0 || timeout_ns > SIGNALS_SLICE_NS ? SIGNALS_SLICE_NS
-										  : timeout_ns;
+		int64_t part_ns = timeout_ns < 0 || timeout_ns > slice_ns ? slice_ns : timeout_ns;
 		int count = poll_once(engine, part_ns);
 
 		if (count || part_ns == timeout_ns || !engine->link || take_wake(engine))

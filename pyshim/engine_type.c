@@ -478,7 +478,7 @@ static void engine_dealloc(struct engine *self)
 	"Engine(*, nic='auto', mode='inline', cpu=None, max_batch=256, ring=4096, spin_us=0,\n"      \
 	"       idle='sleep', overload='pause', prefetch=True, max_pinned=64, flush_every=0,\n"      \
 	"       flush_ns=0, conns_max=16384, tx_budget=None, close_timeout=None,\n"                  \
-	"       huge_pages=True, tx_bufs=None, meter=None)\n\n"                                      \
+	"       huge_pages=True, tx_bufs=None, meter=None, tx_buf_bytes=None)\n\n"                   \
 	"One engine: one core, polled by the thread that makes it (mode='inline'), or by a\n"        \
 	"thread of its own (mode='thread').\n\n"                                                     \
 	"nic: 'auto', 'uring', 'epoll', 'inet:...'; or 'source:...', completions without a\n"        \
@@ -491,7 +491,8 @@ static void engine_dealloc(struct engine *self)
 	"or nanoseconds instead of at the end of the batch. conns_max: slots, all memory for them\n" \
 	"is taken now. tx_budget: bytes that one connection may queue in the engine. tx_bufs:\n"     \
 	"buffers for what is queued, of all connections; over inet each message keeps one until\n"   \
-	"it is acknowledged, so take as many as there are connections.\n"                            \
+	"it is acknowledged, so take as many as there are connections. tx_buf_bytes: of one such\n"  \
+	"buffer, 2048 unless given: where all messages are short, short ones lie closer together.\n" \
 	"close_timeout: seconds that an orderly close may take. meter: a file that volley keepup\n"  \
 	"watches."
 

@@ -8,7 +8,7 @@
 /* What the parser fills in; names and defaults are those of Engine(). */
 struct arguments {
 	const char *nic, *mode, *overload, *idle, *meter;
-	PyObject *cpu, *tx_budget, *tx_bufs, *close_timeout;
+	PyObject *cpu, *tx_budget, *tx_bufs, *tx_buf_bytes, *close_timeout;
 	Py_ssize_t max_batch, ring, max_pinned, flush_every, conns_max;
 	long long flush_ns;
 	double spin_us;
@@ -96,6 +96,7 @@ static int parse_limits(struct engine_options *options, const struct arguments *
 {
 	struct vly_config *config = &options->config;
 	long long tx_budget = config->tx_budget, tx_bufs = config->tx_bufs;
+	long long tx_buf_bytes = config->tx_buf_bytes;
 
 	if (check_range("max_batch", a->max_batch, 16, 65536) ||
 	    check_range("ring", a->ring, 16, 1 << 24) ||
@@ -104,13 +105,15 @@ static int parse_limits(struct engine_options *options, const struct arguments *
 	    check_range("flush_ns", a->flush_ns, 0, 1000000000000ll) ||
 	    check_range("conns_max", a->conns_max, 1, (1 << 26) - 16) ||
 	    optional_int("tx_budget", a->tx_budget, 1, 1 << 30, &tx_budget) ||
-	    optional_int("tx_bufs", a->tx_bufs, 2, 1 << 24, &tx_bufs))
+	    optional_int("tx_bufs", a->tx_bufs, 2, 1 << 24, &tx_bufs) ||
+	    optional_int("tx_buf_bytes", a->tx_buf_bytes, 64, 1 << 20, &tx_buf_bytes))
 		return -1;
 	config->events_max = (uint32_t)a->max_batch;
 	config->burst_max = Py_MIN(config->burst_max, config->events_max);
 	config->conns_max = (uint32_t)a->conns_max + 1; /* the pipe that tells signals */
 	config->tx_budget = (uint32_t)tx_budget;
 	config->tx_bufs = (uint32_t)tx_bufs;
+	config->tx_buf_bytes = (uint32_t)tx_buf_bytes;
 	options->ring = (uint32_t)a->ring;
 	options->max_pinned = (uint32_t)a->max_pinned;
 	options->flush_every = (uint32_t)a->flush_every;
@@ -167,10 +170,10 @@ static int copy_name(const char *what, const char *name, char *to, size_t bytes)
 int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 {
 	static const char *const names[] = {
-		"nic",         "mode",     "cpu",       "max_batch", "ring",
-		"spin_us",     "idle",     "overload",  "prefetch",  "max_pinned",
-		"flush_every", "flush_ns", "conns_max", "tx_budget", "close_timeout",
-		"huge_pages",  "tx_bufs",  "meter",     NULL};
+		"nic",         "mode",     "cpu",       "max_batch",    "ring",
+		"spin_us",     "idle",     "overload",  "prefetch",     "max_pinned",
+		"flush_every", "flush_ns", "conns_max", "tx_budget",    "close_timeout",
+		"huge_pages",  "tx_bufs",  "meter",     "tx_buf_bytes", NULL};
 	static const char *const modes[4] = {"inline", "thread", NULL};
 	static const char *const overloads[4] = {"pause", "drop", NULL};
 	struct engine_options *options = &engine->options;
@@ -181,6 +184,7 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 		.cpu = Py_None,
 		.tx_budget = Py_None,
 		.tx_bufs = Py_None,
+		.tx_buf_bytes = Py_None,
 		.close_timeout = Py_None,
 		.max_batch = 256,
 		.ring = 4096,
@@ -204,11 +208,12 @@ int options_parse(struct engine *engine, PyObject *args, PyObject *kwargs)
 
 	if (options_check_types(kwargs, types))
 		return -1;
-	if (!PyArg_ParseTupleAndKeywords(
-		    args, kwargs, "|s$sOnndzspnnLnOOpOz:Engine", (char **)(uintptr_t)names, &a.nic,
-		    &a.mode, &a.cpu, &a.max_batch, &a.ring, &a.spin_us, &a.idle, &a.overload,
-		    &a.prefetch, &a.max_pinned, &a.flush_every, &a.flush_ns, &a.conns_max,
-		    &a.tx_budget, &a.close_timeout, &a.huge_pages, &a.tx_bufs, &a.meter))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|s$sOnndzspnnLnOOpOzO:Engine",
+					 (char **)(uintptr_t)names, &a.nic, &a.mode, &a.cpu,
+					 &a.max_batch, &a.ring, &a.spin_us, &a.idle, &a.overload,
+					 &a.prefetch, &a.max_pinned, &a.flush_every, &a.flush_ns,
+					 &a.conns_max, &a.tx_budget, &a.close_timeout,
+					 &a.huge_pages, &a.tx_bufs, &a.meter, &a.tx_buf_bytes))
 		return -1;
 	vly_config_init(&options->config);
 	mode = choose("mode", a.mode, modes);

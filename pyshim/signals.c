@@ -11,6 +11,8 @@ int signals_open(struct engine *engine)
 	int error;
 
 	engine->signal_fds[0] = engine->signal_fds[1] = -1;
+	if (engine->options.config.idle == VLY_IDLE_BUSY)
+		return 0;
 	if (pipe2(engine->signal_fds, O_NONBLOCK | O_CLOEXEC)) {
 		engine->signal_fds[0] = engine->signal_fds[1] = -1;
 		state_raise(-errno, "pipe");

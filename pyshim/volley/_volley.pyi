@@ -122,6 +122,7 @@ class Engine:
         huge_pages: bool = True,
         tx_bufs: Optional[int] = None,
         meter: Optional[str] = None,
+        tx_buf_bytes: Optional[int] = None,
     ) -> None: ...
     @property
     def nic(self) -> str: ...

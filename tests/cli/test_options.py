@@ -211,7 +211,7 @@ class Places(VolleyTest):
 
 
 NOT_PYTHON = ('c_epoll', 'c_poll', 'c_thread', 'raw_dpdk', 'raw_wire', 'volley_dpdk', 'volley_epoll', 'volley_inet',
-              'volley_inet_forward', 'volley_inet_offload', 'volley_inet_ts', 'volley_uring')
+              'volley_inet_burst', 'volley_inet_forward', 'volley_inet_offload', 'volley_inet_ts', 'volley_uring')
 
 
 class Lists(VolleyTest):

@@ -22,7 +22,7 @@ class Options(unittest.TestCase):
         for name, value in (('nic', 1), ('mode', 1), ('cpu', 'zero'), ('max_batch', '64'), ('ring', 1.5),
                             ('spin_us', 'x'), ('overload', 3), ('max_pinned', 'x'), ('flush_every', 'x'),
                             ('flush_ns', 'x'), ('conns_max', 'many'), ('tx_budget', 'x'), ('close_timeout', 'x'),
-                            ('tx_bufs', 'x')):
+                            ('tx_bufs', 'x'), ('tx_buf_bytes', 'x')):
             with self.subTest(name=name):
                 self.refused(TypeError, name, **{name: value})
 
@@ -30,7 +30,7 @@ class Options(unittest.TestCase):
         for name, value in (('mode', 'both'), ('idle', 'never'), ('overload', 'panic'),
                             ('max_batch', 0), ('max_batch', 1 << 20), ('ring', 0), ('spin_us', -1), ('max_pinned', -1),
                             ('flush_every', -1), ('flush_ns', -1), ('conns_max', 0), ('conns_max', 1 << 40),
-                            ('tx_budget', 0), ('tx_bufs', 1), ('close_timeout', -1), ('cpu', -2)):
+                            ('tx_budget', 0), ('tx_bufs', 1), ('tx_buf_bytes', 63), ('close_timeout', -1), ('cpu', -2)):
             with self.subTest(name=name, value=value):
                 self.refused(ValueError, name, **{name: value})
 
