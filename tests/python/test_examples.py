@@ -22,9 +22,13 @@ except ImportError:
 EXAMPLES = os.path.join(TOP, 'examples', 'python')
 
 
-def pages():
+def page():
     with open(os.path.join(TOP, 'docs', 'python.md'), encoding='utf-8') as file:
-        return re.findall(r'^```python\n(.*?)^```$', file.read(), re.S | re.M)
+        return file.read()
+
+
+def programs():
+    return re.findall(r'^```python\n(.*?)^```$', page(), re.S | re.M)
 
 
 def free_port():
@@ -70,7 +74,7 @@ class Page(ExampleTest):
     """Each program of the page, found by a word that only it has."""
 
     def program(self, word):
-        found = [code for code in pages() if word in code]
+        found = [code for code in programs() if word in code]
         self.assertEqual(len(found), 1, word)
         return found[0]
 
@@ -136,8 +140,18 @@ class Page(ExampleTest):
                 child.wait(PATIENCE_S)
             self.assertEqual(child.out, 'answer\n')
 
+    def test_every_test_that_the_page_names_is_there(self):
+        there = set()
+        for name in os.listdir(os.path.dirname(__file__)):
+            if name.endswith('.py'):
+                with open(os.path.join(os.path.dirname(__file__), name), encoding='utf-8') as file:
+                    there.update(re.findall(r'def (test_\w+)', file.read()))
+        named = set(re.findall(r'`(test_\w+)`', page()))
+        self.assertGreater(len(named), 30)
+        self.assertEqual(named - there, set())
+
     def test_every_program_has_its_test(self):
-        self.assertEqual(len(pages()), 8)
+        self.assertEqual(len(programs()), 8)
 
 
 class Files(ExampleTest):

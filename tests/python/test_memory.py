@@ -57,6 +57,46 @@ class Views(unittest.TestCase):
                 gc.collect()
                 self.assertEqual([bytes(view) for view in views], copies)
 
+    def test_of_received_bytes_outlive_their_connection(self):
+        for nic, mode in WAYS:
+            with self.subTest(nic=nic, mode=mode), volley.Engine(nic=nic, mode=mode) as engine:
+                views, kinds = [], []
+
+                def keep(batch):
+                    kinds.extend(batch.kinds)
+                    views.extend(batch.view(row) for row, kind in enumerate(batch.kinds) if kind == volley.DATA)
+
+                engine.on_batch(keep)
+                listener = engine.listen('127.0.0.1:0', style='batch')
+                for number in range(10):
+                    with connect(listener.sockname[1]) as peer:
+                        peer.sendall(bytes([number]) * 100)
+                        poll_until(engine, lambda: sum(map(len, views)) == 100 * (number + 1), 'its bytes')
+                    poll_until(engine, lambda: kinds.count(volley.CLOSED) == number + 1, 'its end')
+                self.assertEqual(b''.join(views), b''.join(bytes([number]) * 100 for number in range(10)))
+
+    def test_columns_that_are_made_on_demand_outlive_all(self):
+        """Of messages of one length, reaped at once, only what was asked for is there."""
+        columns = {}
+
+        def keep(batch):
+            self.assertEqual(batch.uniform, 64)
+            for name in ('stamps', 'offsets', 'lengths', 'statuses', 'kinds'):
+                columns[name] = getattr(batch, name)
+            batch.release()
+
+        with source() as engine:
+            take_views(engine, 1, lambda batch: None)
+            engine.on_batch(lambda batch: columns or keep(batch))
+            poll_until(engine, lambda: columns, 'a batch')
+            for _ in range(20):
+                engine.poll(0)
+        self.assertEqual(list(columns['offsets']), list(range(0, 2048, 64)))
+        self.assertEqual(list(columns['lengths']), [64] * 32)
+        self.assertEqual(list(columns['statuses']), [0] * 32)
+        self.assertEqual(list(columns['kinds']), [volley.DATA] * 32)
+        self.assertEqual(len(set(columns['stamps'])), 1)
+
     def test_slices_survive_the_release_of_their_parent(self):
         out = []
 
@@ -240,6 +280,57 @@ class Cycles(unittest.TestCase):
                 engine.on_batch(lambda batch: [transport.write(data) for transport, data in batch])
                 engine.listen('0.0.0.0:1', factory, style=style)
                 poll_until(engine, lambda: engine.stats()['source_replies'] == 400, 'all answers')
+
+
+class Exceptions(unittest.TestCase):
+    def test_an_exception_at_any_place_of_a_batch_ends_its_connection_alone(self):
+        seen, lost, contexts = [], [], []
+
+        def take(data, place):
+            seen.append(int.from_bytes(data[:8], 'little'))
+            if seen[-1] == place:
+                raise LookupError(place)
+
+        def factories(place):
+            class Proto(asyncio.Protocol):
+                def data_received(self, data):
+                    take(data, place)
+
+                def connection_lost(self, exc):
+                    lost.append(exc)
+
+            class Completion:
+                def data_received(self, data):
+                    take(data, place)
+
+                def connection_lost(self, transport, exc):
+                    lost.append(exc)
+
+            async def handler(conn):
+                try:
+                    while data := await conn.recv():
+                        take(data, place)
+                except LookupError as error:
+                    lost.append(error)
+                    raise
+
+            return {'asyncio': Proto, 'completion': Completion, 'coro': handler}
+
+        for mode in ('inline', 'thread'):
+            for style in ('asyncio', 'completion', 'coro'):
+                for place in range(16):
+                    with self.subTest(mode=mode, style=style, place=place), \
+                            volley.Engine(nic='source:conns=16,batch=16,order=linear,count=96', mode=mode) as engine:
+                        for found in (seen, lost, contexts):
+                            found.clear()
+                        engine.set_exception_handler(contexts.append)
+                        engine.listen('0.0.0.0:1', factories(place)[style], style=style)
+                        # those of one connection may have been under way already
+                        poll_until(engine, lambda: len(seen) >= 90 and lost, 'all of the others')
+                        self.assertEqual(seen[:16], list(range(16)))
+                        self.assertEqual([type(context['exception']) for context in contexts], [LookupError])
+                        self.assertEqual([type(exc) for exc in lost], [LookupError])
+                        self.assertEqual(engine.stats()['py_exceptions'], 1)
 
 
 if __name__ == '__main__':
