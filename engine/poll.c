@@ -221,12 +221,15 @@ static uint64_t later(uint64_t now_ns, uint64_t delay_ns)
 	return delay_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + delay_ns;
 }
 
-/* Polls until there is an event, the time is up, or somebody calls vly_wake. */
-static void wait(struct vly_core *core, uint64_t now_ns, int64_t timeout_ns)
+/*
+ * Polls until there is an event, the time is up, or somebody calls vly_wake. Returns when its last round
+ * began: those before brought nothing, and were idle.
+ */
+static uint64_t wait(struct vly_core *core, uint64_t now_ns, int64_t timeout_ns)
 {
 	struct vly_env *env = &core->env;
 	uint64_t until_ns = timeout_ns < 0 ? UINT64_MAX : later(now_ns, (uint64_t)timeout_ns);
-	uint64_t spin_ns = now_ns;
+	uint64_t spin_ns = now_ns, round_ns = now_ns;
 
 	if (core->config->idle == VLY_IDLE_BUSY)
 		spin_ns = UINT64_MAX;
@@ -240,8 +243,12 @@ static void wait(struct vly_core *core, uint64_t now_ns, int64_t timeout_ns)
 		now_ns = env->batch.stamp_ns;
 		gather(core, now_ns);
 		if (env->batch.count || now_ns >= until_ns)
-			return;
+			break;
+		if (now_ns > round_ns)
+			vly_count(&env->stats->idle_ns, now_ns - round_ns);
+		round_ns = now_ns;
 	}
+	return round_ns;
 }
 
 static void set_timer(struct vly_core *core, uint64_t at_ns)
@@ -329,7 +336,7 @@ int vly_poll(struct vly_core *core, struct vly_event **events, int64_t timeout_n
 		if (!batch->count)
 			gather(core, batch->stamp_ns);
 	} else {
-		wait(core, now_ns, timeout_ns);
+		now_ns = wait(core, now_ns, timeout_ns);
 	}
 	if (vly_unlikely(core->embedded && !batch->count && timeout_ns == 0))
 		arm_embedded(core);

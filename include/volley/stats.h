@@ -18,12 +18,13 @@ struct vly_stats {
 	/* polling */
 	uint64_t polls, polls_empty, sleeps, wakes, events;
 	/*
-	 * Time inside polls that returned something, plus the time until the next poll began. On a
-	 * core that never sleeps busy_ns / (busy_ns + idle_ns) is its busy share; on one that does,
-	 * sleeping counts with the poll it ends: ask for its thread's CPU time instead.
+	 * Time inside polls that returned something, of one that waited the last round alone, plus the
+	 * time until the next poll began. On a core that never sleeps busy_ns / (busy_ns + idle_ns) is
+	 * its busy share; on one that does, sleeping counts with the poll it ends: ask for its thread's
+	 * CPU time instead.
 	 */
 	uint64_t busy_ns;
-	uint64_t idle_ns; /* time inside polls that returned nothing */
+	uint64_t idle_ns; /* time inside polls, and rounds of them, that returned nothing */
 	/* connections */
 	uint64_t accepted, connected, connect_failed;
 	uint64_t closed;        /* CLOSED events, */

@@ -89,3 +89,28 @@ Test(poll, embedded_core_is_roused_again_for_a_moment_that_has_passed)
 	cr_assert_eq(poll(&pollfd, 1, 5000), 1, "nothing tells the caller when to come again");
 	rig_close(&rig);
 }
+
+/* A poll that waits by asking again and again was busy only in the round that brought something. */
+Test(poll, a_core_that_never_sleeps_tells_waiting_from_working)
+{
+	struct vly_config config;
+	struct vly_event *events;
+	struct vly_stats before, after;
+	uint64_t idle_ns = 0;
+	vly_timer timer;
+	struct rig rig;
+
+	rig_config(&config);
+	config.idle = VLY_IDLE_BUSY;
+	rig_open(&rig, &config);
+	/* On a busy machine all of the time may lie in the last round: then it is tried again. */
+	for (int tries = 0; tries < 200 && idle_ns < 4000000; tries++) {
+		cr_assert_eq(vly_timer_start(rig.core[0], 5000000, NULL, &timer), 0);
+		cr_assert_eq(vly_stats(rig.engine, 0, &before), 0);
+		cr_assert_eq(vly_poll(rig.core[0], &events, -1), 1);
+		cr_assert_eq(vly_stats(rig.engine, 0, &after), 0);
+		idle_ns = after.idle_ns - before.idle_ns;
+	}
+	cr_assert_geq(idle_ns, 4000000);
+	rig_close(&rig);
+}
