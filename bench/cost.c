@@ -468,6 +468,13 @@ uint64_t cost_unbilled_ns(const struct cost_unbilled *unbilled)
 	return unbilled->ksoftirqd_ns + unbilled->irq_ns + unbilled->softirq_ns;
 }
 
+void cost_unbilled_scale(struct cost_unbilled *unbilled, double factor)
+{
+	unbilled->ksoftirqd_ns = (uint64_t)((double)unbilled->ksoftirqd_ns * factor);
+	unbilled->irq_ns = (uint64_t)((double)unbilled->irq_ns * factor);
+	unbilled->softirq_ns = (uint64_t)((double)unbilled->softirq_ns * factor);
+}
+
 struct cost_cpus cost_cpus_between(const struct cost_cpus *before, const struct cost_cpus *after)
 {
 	return (struct cost_cpus){

@@ -83,6 +83,9 @@ struct cost_unbilled cost_cpus_unbilled(const struct cost_cpus *spent, bool irq_
 
 uint64_t cost_unbilled_ns(const struct cost_unbilled *unbilled);
 
+/* As much of it as falls into a part of the time, or an estimate of a little more. */
+void cost_unbilled_scale(struct cost_unbilled *unbilled, double factor);
+
 /*
  * Whether this kernel takes interrupts out of run times: CONFIG_IRQ_TIME_ACCOUNTING, unless it was
  * started with tsc=noirqtime. Looked up once.

@@ -2,6 +2,7 @@
 #include "bench/echo_server.h"
 
 #include "bench/own_stack.h"
+#include "bench/polls.h"
 #include "volley/volley.h"
 
 #include <errno.h>
@@ -36,7 +37,8 @@ struct server {
 	uint32_t conns_max;
 	unsigned cores_count;
 	bool forward;
-	atomic_uint ready; /* cores that listen; the last one says READY */
+	struct polls_core *polls; /* NULL: cores sleep, or nobody wants to know how busy they are */
+	atomic_uint ready;        /* cores that listen; the last one says READY */
 };
 
 /* Of one core. */
@@ -45,7 +47,24 @@ struct echo {
 	struct kept **kept; /* by slot, NULL: nothing */
 	uint32_t slots;
 	bool forward;
+	struct polls_core *polls; /* ours; NULL: not told */
 };
+
+/* Tells how busy the core has been, and will again. */
+static void tell_polls(struct echo *echo)
+{
+	unsigned index = vly_core_index(echo->core);
+	struct vly_stats stats;
+	vly_timer timer;
+
+	if (!echo->polls || vly_stats(vly_core_engine(echo->core), index, &stats) < 0)
+		return;
+	atomic_store_explicit(&echo->polls->busy_ns, stats.busy_ns, memory_order_relaxed);
+	atomic_store_explicit(&echo->polls->idle_ns, stats.idle_ns, memory_order_relaxed);
+	/* without a timer it was told for the last time */
+	if (vly_timer_start(echo->core, POLLS_EVERY_NS, NULL, &timer) < 0)
+		echo->polls = NULL;
+}
 
 static int echo_start(struct vly_core *core, void *arg, void **state)
 {
@@ -60,6 +79,8 @@ static int echo_start(struct vly_core *core, void *arg, void **state)
 	echo->core = core;
 	echo->slots = server->conns_max;
 	echo->forward = server->forward;
+	if (server->polls && vly_core_index(core) < POLLS_CORES_MAX)
+		echo->polls = &server->polls[vly_core_index(core)];
 	echo->kept = calloc(echo->slots, sizeof(struct kept *));
 	if (!echo->kept)
 		goto fail;
@@ -72,6 +93,7 @@ static int echo_start(struct vly_core *core, void *arg, void **state)
 		goto fail;
 	}
 	*state = echo;
+	tell_polls(echo);
 	vly_name(core, listener, &local, NULL);
 	/* nobody reads what others wrote before: the count alone matters */
 	if (atomic_fetch_add_explicit(&server->ready, 1, memory_order_relaxed) + 1 ==
@@ -199,6 +221,9 @@ static void echo_events(struct vly_core *core, struct vly_event *events, int cou
 		case VLY_CLOSED:
 			forget(echo, vly_conn_slot(event->conn));
 			break;
+		case VLY_TIMER:
+			tell_polls(echo);
+			break;
 		default:
 			break;
 		}
@@ -301,6 +326,8 @@ int echo_server_run(const struct echo_server_params *params)
 	server.cores_count = config.cores;
 
 	server.forward = params->forward;
+	if (params->idle == VLY_IDLE_BUSY)
+		server.polls = polls_attach();
 
 	/* A stack of our own has ports of its own. */
 	err = bench_own_stack(config.nic) ? 0 : claim_port(&server.listen);

@@ -3,6 +3,7 @@
 
 #include "bench/load_core.h"
 #include "bench/load_outcome.h"
+#include "bench/load_usage.h"
 #include "bench/own_stack.h"
 
 #include "volley/volley.h"
@@ -21,6 +22,7 @@
 #define DRAIN_NS                                                                                   \
 	UINT64_C(6000000000) /* draining: a server that still answers is not waited for longer */
 #define SETTLE_NS UINT64_C(1000000000) /* of plain runs, as the study does it */
+#define LEAD_NS UINT64_C(2000000)      /* a window is announced so long before it begins */
 #define CONNECT_MIN_NS UINT64_C(30000000000)
 #define CONNECT_EACH_NS UINT64_C(10000000)
 #define HANG_UP_NS UINT64_C(1000000000)
@@ -41,7 +43,8 @@ struct load {
 	uint64_t told_ns, told_messages;   /* the last progress */
 	uint64_t heard_ns, heard_messages; /* when a message last came back */
 	uint64_t stall_ns, connect_ns;
-	bool cut; /* the run was interrupted before its end */
+	bool polls; /* cores never sleep */
+	bool cut;   /* the run was interrupted before its end */
 };
 
 const char *load_phase_name(enum load_phase phase)
@@ -232,64 +235,44 @@ static int connect_all(struct load *load)
 }
 
 /*
- * What each core spent since `before_ns`. Cores of the load generator sleep when idle, so their run
- * time is how busy they are; a core that polls would have to be judged by vly_stats' busy_ns.
+ * The window begins a little after all cores may know of it: what is due or comes back in it is counted
+ * from its first moment on.
  */
-static void judge_usage(struct load *load, const uint64_t *before_ns,
-			const struct cost_cpus *cpus_before)
+static void open_window(struct load *load)
 {
-	const struct load_params *params = load->params;
-	struct load_result *result = load->result;
-	struct cost_cpus cpus_after;
-	double window_ns = (double)(load->times.end_ns - load->times.begin_ns);
-
-	for (unsigned i = 0; i < load->cores_count; i++) {
-		uint64_t cpu_ns = load_core_cpu_ns(&load->cores[i]) - before_ns[i];
-		double share = (double)cpu_ns / window_ns;
-
-		result->cpu_ns += cpu_ns;
-		if (share > result->busy_share)
-			result->busy_share = share < 1.0 ? share : 1.0;
-	}
-	if (!cpus_before->stamp_ns ||
-	    cost_cpus_sample(params->cpus, params->cpus_count, &cpus_after) != 0)
-		return;
-	cpus_after = cost_cpus_between(cpus_before, &cpus_after);
-	result->unbilled = cost_cpus_unbilled(&cpus_after, cost_irq_time_apart());
-	result->unbilled_known = true;
-	result->cpu_ns += cost_unbilled_ns(&result->unbilled);
+	load->times.begin_ns = vly_now_ns() + LEAD_NS;
+	load->times.end_ns = load->times.begin_ns + load->params->duration_ns;
+	atomic_store_explicit(&load->orders.end_ns, load->times.end_ns, memory_order_relaxed);
+	/* take_window() of load_core.c acquires it */
+	atomic_store_explicit(&load->orders.begin_ns, load->times.begin_ns, memory_order_release);
 }
 
 static int measure(struct load *load)
 {
-	const struct load_params *params = load->params;
-	uint64_t *before_ns = calloc(load->cores_count, sizeof(*before_ns));
-	struct cost_cpus cpus_before;
+	struct load_usage *usage = calloc(2, sizeof(*usage)); /* at both ends of the window */
 	int err;
 
-	if (!before_ns)
+	if (!usage)
 		return load_refuse(load->result, -ENOMEM, "out of memory");
 	announce(load, LOAD_WINDOW_BEGIN);
-	if (cost_cpus_sample(params->cpus, params->cpus_count, &cpus_before) != 0)
-		cpus_before.stamp_ns = 0; /* not pinned */
-	for (unsigned i = 0; i < load->cores_count; i++)
-		before_ns[i] = load_core_cpu_ns(&load->cores[i]);
-	load->times.begin_ns = vly_now_ns();
-	load->times.end_ns = load->times.begin_ns + params->duration_ns;
-	slices_begin(&load->result->slices, load->times.begin_ns, params->duration_ns,
+	open_window(load);
+	err = watch(load, load->times.begin_ns);
+	load_usage_take(load->params, load->cores, load->cores_count, &usage[0]);
+	slices_begin(&load->result->slices, load->times.begin_ns, load->params->duration_ns,
 		     messages_sum(load));
-	atomic_store_explicit(&load->orders.end_ns, load->times.end_ns, memory_order_relaxed);
-	/* take_window() of load_core.c acquires it */
-	atomic_store_explicit(&load->orders.begin_ns, load->times.begin_ns, memory_order_release);
-
-	err = watch(load, load->times.end_ns);
+	if (!err)
+		err = watch(load, load->times.end_ns);
 	if (err) {
-		load->times.end_ns = vly_now_ns();
+		uint64_t now_ns = vly_now_ns();
+
+		load->times.end_ns = now_ns > load->times.begin_ns ? now_ns : load->times.begin_ns;
 		atomic_store_explicit(&load->orders.end_ns, load->times.end_ns,
 				      memory_order_relaxed);
 	}
-	judge_usage(load, before_ns, &cpus_before);
-	free(before_ns);
+	load_usage_take(load->params, load->cores, load->cores_count, &usage[1]);
+	load_usage_judge(usage, load->times.end_ns - load->times.begin_ns, load->polls,
+			 load->result);
+	free(usage);
 	announce(load, LOAD_WINDOW_END);
 	return err;
 }
@@ -434,7 +417,8 @@ static int open_engine(struct load *load)
 	config.nic = params->nic ? params->nic : "epoll";
 	config.cores = load->cores_count;
 	config.allow_overlap = true; /* the bench has looked at that already */
-	config.idle = bench_own_stack(config.nic) ? VLY_IDLE_BUSY : VLY_IDLE_SLEEP;
+	load->polls = bench_own_stack(config.nic);
+	config.idle = load->polls ? VLY_IDLE_BUSY : VLY_IDLE_SLEEP;
 	config.conns_max =
 		(params->connections + load->cores_count - 1) / load->cores_count + SPARE_CONNS;
 	if (params->reconnect) /* the next is opened while the last still closes */

@@ -91,9 +91,9 @@ struct load_params {
  * Counts and times are those of the window: round trips that were completed inside it, wherever
  * they began.
  *
- * A round trip is timed from just before the flush of the batch that sends it to just after the
- * poll that returned its last byte: never too short, and too long by at most the time one batch
- * (LOAD_BATCH messages) takes to write and to read.
+ * A round trip is timed from just before the flush of the batch that sends it (of several that answer
+ * one receive: from when they are built) to just after the poll that returned its last byte: never too
+ * short, and too long by at most the time one batch (LOAD_BATCH messages) takes to write and to read.
  *
  * Little's law holds the two figures against each other: rate * mean latency is the number of
  * messages under way. In a closed loop without pauses that is connections * depth, but for those

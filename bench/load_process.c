@@ -91,6 +91,21 @@ static json_t *histogram_json(const struct histogram *histogram)
 	return json ? json : json_null();
 }
 
+/* Messages of each connection: a value for each. */
+static json_t *counts_json(const struct load_result *r)
+{
+	struct histogram counts = {0};
+	json_t *json = NULL;
+
+	if (r->per_conn && histogram_init(&counts) == 0) {
+		for (uint32_t i = 0; i < r->connections; i++)
+			histogram_record(&counts, r->per_conn[i]);
+		json = histogram_json(&counts);
+	}
+	histogram_fini(&counts);
+	return json ? json : json_null();
+}
+
 /* What is not a count. */
 static json_t *figures_json(const struct load_result *r)
 {
@@ -154,6 +169,7 @@ static json_t *result_message(const struct load_result *r, int err)
 	for (unsigned i = 0; i < r->slices.count; i++)
 		json_array_append_new(slices, json_real(finite_or_0(r->slices.rate_per_s[i])));
 	json_object_set_new(message, "slices", slices);
+	json_object_set_new(message, "hdr_per_connection", counts_json(r));
 	json_object_set_new(message, "total", total_to_json(&r->total));
 	if (counts && more) {
 		json_object_update(message, counts);

@@ -12,13 +12,13 @@
 
 /* Without a rate the loop is closed: a message follows an echo. All zero: as fast as it goes. */
 struct load_shape {
-	const char *command;   /* for messages */
-	const char *nic;       /* of the load generator; NULL: load_shape_finish() chooses */
-	double rate_msg_per_s; /* offered by all connections together; 0: closed loop */
+	const char *command;    /* for messages */
+	const char *nic;        /* of the load generator; NULL: load_shape_finish() chooses */
+	double rate_msg_per_s;  /* offered by all connections together; 0: closed loop */
 	double surge_msg_per_s; /* offered instead for the first surge_ns of an open loop */
 	uint64_t surge_ns;      /* 0: none */
-	bool constant;         /* arrivals evenly spaced, else Poisson */
-	bool arrivals_given;   /* which makes sense with a rate only */
+	bool constant;          /* arrivals evenly spaced, else Poisson */
+	bool arrivals_given;    /* which makes sense with a rate only */
 	uint64_t think_min_ns, think_max_ns;
 	uint64_t reconnect; /* messages; 0: never */
 	uint64_t ramp_ns;

@@ -1,4 +1,4 @@
-/* load_table.h - the load's side of a comparison: what it cost, and what it offered */
+/* load_table.h - what lets a reader doubt or believe a row, and the load's side of it */
 #ifndef VLY_BENCH_LOAD_TABLE_H
 #define VLY_BENCH_LOAD_TABLE_H
 
@@ -7,7 +7,15 @@
 
 #include "bench/run.h"
 
-/* Means over the ok runs of each row. Nothing for a plain closed loop: the first table has it all. */
+/*
+ * Means over the ok runs of each row: how busy either side was, Little's law, and how messages were spread
+ * over connections.
+ */
+void load_table_print_checks(FILE *out, const struct load_options *options,
+			     const char *const *names, size_t names_count,
+			     const struct run_result *runs, size_t runs_count);
+
+/* What an open loop offered, or what connecting anew took. Nothing for a load that has neither. */
 void load_table_print(FILE *out, const struct load_options *options, const char *const *names,
 		      size_t names_count, const struct run_result *runs, size_t runs_count);
 

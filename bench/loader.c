@@ -21,6 +21,18 @@ static void fail(struct loader *loader, const char *reason)
 	loader->done = true;
 }
 
+/* Its end of the socket is closed: how the process ended is the reason, at whatever moment that was. */
+static void fail_dead(struct loader *loader)
+{
+	char reason[160], text[96];
+	int status = child_wait(loader->pid, END_PATIENCE_NS);
+
+	loader->pid = 0;
+	snprintf(reason, sizeof(reason), "the load process died: %s",
+		 child_status_text(status, text, sizeof(text)));
+	fail(loader, reason);
+}
+
 static json_t *start_message(const char *workload, const struct vly_addr *target, const char *nic,
 			     const struct load_options *options, uint64_t seed)
 {
@@ -59,13 +71,13 @@ int loader_start(struct loader *loader, const char *workload, const struct vly_a
 	control_init(&loader->control, fd);
 	err = control_hello(&loader->control, "bench", NULL, 0, HELLO_PATIENCE_NS, why,
 			    sizeof(why));
-	if (err) {
+	if (!err)
+		err = control_send(&loader->control,
+				   start_message(workload, target, nic, options, seed));
+	else if (err != -EPIPE && err != -ECONNRESET)
 		fail(loader, why);
-		return err;
-	}
-	err = control_send(&loader->control, start_message(workload, target, nic, options, seed));
-	if (err)
-		fail(loader, "the load process died at its start");
+	if (err && !loader->failed)
+		fail_dead(loader);
 	return err;
 }
 
@@ -187,6 +199,9 @@ static void handle_result(struct loader *loader, const json_t *message)
 		fail(loader, "the histogram of the load process cannot be read");
 		return;
 	}
+	const char *counts = control_text(message, "hdr_per_connection", NULL);
+	if (counts && !loader->hdr_per_connection)
+		loader->hdr_per_connection = strdup(counts);
 	loader->done = true;
 }
 
@@ -207,15 +222,9 @@ void loader_handle(struct loader *loader)
 		json_decref(message);
 	}
 	if (loader->control.fd >= 0 && got < 0 && got != -EINTR) {
-		char reason[160], text[96];
 		control_fini(&loader->control);
-		if (loader->done)
-			return;
-		int status = child_wait(loader->pid, END_PATIENCE_NS);
-		loader->pid = 0;
-		snprintf(reason, sizeof(reason), "the load process died: %s",
-			 child_status_text(status, text, sizeof(text)));
-		fail(loader, reason);
+		if (!loader->done)
+			fail_dead(loader);
 	}
 }
 
@@ -235,6 +244,7 @@ void loader_stop(struct loader *loader)
 	loader_stop_process(loader);
 	free(loader->hdr);
 	free(loader->hdr_service);
-	loader->hdr = loader->hdr_service = NULL;
+	free(loader->hdr_per_connection);
+	loader->hdr = loader->hdr_service = loader->hdr_per_connection = NULL;
 	load_result_fini(&loader->result);
 }

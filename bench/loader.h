@@ -21,7 +21,8 @@ struct loader {
 	struct load_progress progress;
 	struct load_result result; /* without per_conn */
 	int err;                   /* of load_run() */
-	char *hdr, *hdr_service;   /* the histograms, encoded; owned, NULL if there is none */
+	/* the histograms, encoded; owned, NULL if there is none */
+	char *hdr, *hdr_service, *hdr_per_connection;
 };
 
 /* Starts the process. 0, or -errno with loader->result.reason. Ends with loader_stop. */

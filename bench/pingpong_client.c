@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define PREFETCH_AHEAD 8
+#define GROUP_MAX                                                                                  \
+	16 /* messages of one receive that are handled between two readings of the clock */
 
 /* Memory by `params`. 0 or -ENOMEM. */
 static int allocate(struct pingpong_client *client)
@@ -221,6 +223,7 @@ void pingpong_client_start(struct pingpong_client *client, uint64_t start_ns)
 	}
 	pingpong_stamp(client);
 	vly_flush(client->core);
+	client->unflushed = 0;
 }
 
 void pingpong_client_drain(struct pingpong_client *client)
@@ -327,7 +330,7 @@ static inline bool on_whole(struct pingpong_client *client, struct ping *ping,
 }
 
 /*
- * Compares what came, up to LOAD_BATCH messages that it ends: they are counted in `whole`. The bytes
+ * Compares what came, up to GROUP_MAX messages that it ends: they are counted in `whole`. The bytes
  * that were right; 0: the connection has failed.
  */
 static uint32_t compare(struct pingpong_client *client, struct ping *ping, const uint8_t *data,
@@ -337,7 +340,7 @@ static uint32_t compare(struct pingpong_client *client, struct ping *ping, const
 	uint32_t offset = ping->offset, done = 0;
 
 	*whole = 0;
-	while (done < len && *whole < LOAD_BATCH) {
+	while (done < len && *whole < GROUP_MAX) {
 		uint64_t number = ping->received + *whole;
 		uint32_t take = size_bytes - offset, same;
 
@@ -363,14 +366,16 @@ static uint32_t compare(struct pingpong_client *client, struct ping *ping, const
 
 /*
  * Bytes may hold a part of a message, or several. Several are timed by a reading of their own, once
- * they were compared: until the next one is sent they are in our hands, under way no longer, and that
- * shall be no part of a round trip to speak of (Little's law would miss it).
+ * they were compared, and those that follow them by one as soon as they are built: in between they are
+ * in our hands, under way no longer, and that shall be no part of a round trip to speak of (Little's law
+ * would miss it). With 64 at a time it was 5% of the round trips of 10 connections.
  */
 static void on_data(struct pingpong_client *client, struct ping *ping,
 		    const struct vly_event *event, uint64_t now_ns)
 {
 	const uint8_t *data = event->data;
 	uint32_t len = event->len;
+	bool several = len > client->params.size_bytes;
 
 	ping->heard_ns = now_ns;
 	while (len) {
@@ -378,7 +383,7 @@ static void on_data(struct pingpong_client *client, struct ping *ping,
 
 		if (!done)
 			return;
-		if (whole > 1) {
+		if (several) {
 			now_ns = vly_now_ns();
 			under_way_until(client, now_ns);
 		}
@@ -387,6 +392,8 @@ static void on_data(struct pingpong_client *client, struct ping *ping,
 		pingpong_send_due(client, ping, now_ns);
 		if (ping->state == PING_FAILED)
 			return;
+		if (several)
+			pingpong_stamp(client);
 		data += done;
 		len -= done;
 	}

@@ -8,12 +8,12 @@
 #include "bench/payload.h"
 #include "bench/pingpong_fail.h"
 
-#define UNSTAMPED_NS 1          /* a message that begins with the next flush */
+#define UNSTAMPED_NS 1 /* a message that begins with the next reading, at a flush at the latest */
 #define UNSENT_STEPS_MAX 100000 /* messages that are counted one by one */
 
 /*
- * One reading for all messages that the coming flush sends, taken before it: a round trip is never
- * measured too short.
+ * One reading for all messages that were built since the last one, taken before the flush that sends
+ * them: a round trip is never measured too short.
  */
 void pingpong_stamp(struct pingpong_client *client)
 {
@@ -27,13 +27,15 @@ void pingpong_stamp(struct pingpong_client *client)
 	client->unstamped_count = 0;
 }
 
-/* The message that uses `begun_ns` begins with the next flush. */
+/* The message that uses `begun_ns` begins with the next reading. */
 static void stamp_later(struct pingpong_client *client, uint64_t *begun_ns)
 {
-	if (client->unstamped_count == LOAD_BATCH) {
+	if (client->unflushed == LOAD_BATCH) {
 		pingpong_stamp(client);
 		vly_flush(client->core);
+		client->unflushed = 0;
 	}
+	client->unflushed++;
 	*begun_ns = UNSTAMPED_NS;
 	client->unstamped[client->unstamped_count++] = begun_ns;
 }
@@ -144,6 +146,7 @@ uint64_t pingpong_client_tick(struct pingpong_client *client, uint64_t now_ns)
 	}
 	/* vly_poll() flushes first */
 	pingpong_stamp(client);
+	client->unflushed = 0;
 	return agenda_next_ns(&client->agenda);
 }
 

@@ -59,8 +59,9 @@ struct pingpong_client {
 	bool running;            /* echoes are answered */
 	uint64_t start_ns, begin_ns, end_ns;
 	uint64_t seen_ns, echo_ns;       /* when `outstanding` was last accounted; the last echo */
-	uint64_t *unstamped[LOAD_BATCH]; /* send times that the next flush sets */
+	uint64_t *unstamped[LOAD_BATCH]; /* send times that the next reading sets */
 	unsigned unstamped_count;
+	unsigned unflushed; /* messages given to the engine since its last flush, at least those */
 	struct agenda agenda; /* connections by due_ns */
 	struct pingpong_figures figures;
 };

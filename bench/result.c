@@ -193,6 +193,12 @@ static void add_costs(json_t *line, const struct run_result *run)
 	json_object_set_new(line, "effective_ghz",
 			    json_pack("{s:o, s:o}", "server", number(run->server_ghz), "load",
 				      number(run->load_ghz)));
+	json_object_set_new(line, "server_cpus_split",
+			    json_pack("{s:o, s:o, s:o, s:o}", "user",
+				      number(run->server_cpus_split.user), "system",
+				      number(run->server_cpus_split.system), "irq",
+				      number(run->server_cpus_split.irq), "softirq",
+				      number(run->server_cpus_split.softirq)));
 	json_object_set_new(line, "kernel_us_per_msg",
 			    json_pack("{s:o, s:o}", "server", unbilled_json(&run->server_unbilled),
 				      "load", unbilled_json(&run->load_unbilled)));
@@ -256,13 +262,13 @@ void result_end(struct result_file *result, const char *status, int exit_code)
 	if (!result->file)
 		return;
 	result_write(result, json_pack("{s:s, s:s, s:i, s:s, s:{s:I, s:I, s:I, s:I, s:I}}", "type",
-				     "end", "status", status, "exit_code", exit_code, "ended",
-				     utc_now(now, sizeof(now)), "runs", "ok",
-				     (json_int_t)result->runs[RUN_OK], "invalid",
-				     (json_int_t)result->runs[RUN_INVALID], "failed",
-				     (json_int_t)result->runs[RUN_FAILED], "unavailable",
-				     (json_int_t)result->runs[RUN_UNAVAILABLE], "interrupted",
-				     (json_int_t)result->runs[RUN_INTERRUPTED]));
+				       "end", "status", status, "exit_code", exit_code, "ended",
+				       utc_now(now, sizeof(now)), "runs", "ok",
+				       (json_int_t)result->runs[RUN_OK], "invalid",
+				       (json_int_t)result->runs[RUN_INVALID], "failed",
+				       (json_int_t)result->runs[RUN_FAILED], "unavailable",
+				       (json_int_t)result->runs[RUN_UNAVAILABLE], "interrupted",
+				       (json_int_t)result->runs[RUN_INTERRUPTED]));
 }
 
 int result_close(struct result_file *result)

@@ -15,6 +15,7 @@
 #include "bench/load.h"
 #include "bench/loader.h"
 #include "bench/preflight.h"
+#include "bench/run_cost.h"
 #include "bench/run_load.h"
 #include "bench/speed.h"
 #include "volley/core.h"
@@ -246,6 +247,10 @@ static void blank(struct run_result *r)
 		&r->load_busy_share,
 		&r->server_cpus_other_share,
 		&r->server_cpus_busy_share,
+		&r->server_cpus_split.user,
+		&r->server_cpus_split.system,
+		&r->server_cpus_split.irq,
+		&r->server_cpus_split.softirq,
 		&r->steal_share,
 		&r->server_rss_bytes,
 		&r->server_threads,
@@ -296,17 +301,6 @@ void run_describe(const struct run_spec *spec, struct run_result *r)
 	strftime(r->began, sizeof(r->began), "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-/* By name, each in microseconds per message; NAN: does not apply on this kernel. */
-static void take_unbilled(const struct cost_unbilled *unbilled, double per_msg,
-			  struct run_unbilled *taken)
-{
-	bool apart = cost_irq_time_apart();
-
-	taken->ksoftirqd_us = apart ? UNKNOWN : (double)unbilled->ksoftirqd_ns / 1e3 * per_msg;
-	taken->irq_us = apart ? (double)unbilled->irq_ns / 1e3 * per_msg : UNKNOWN;
-	taken->softirq_us = apart ? (double)unbilled->softirq_ns / 1e3 * per_msg : UNKNOWN;
-}
-
 static void take_load(struct live *live)
 {
 	const struct load_result *load = &live->loader.result;
@@ -334,8 +328,8 @@ static void take_load(struct live *live)
 		r->load_cpu_us_per_msg = (double)load->cpu_ns / 1e3 / (double)load->messages;
 		r->load_cycles_per_msg = r->load_cpu_us_per_msg * 1e3 * r->load_ghz;
 		if (load->unbilled_known)
-			take_unbilled(&load->unbilled, 1.0 / (double)load->messages,
-				      &r->load_unbilled);
+			run_cost_unbilled(&load->unbilled, 1.0 / (double)load->messages,
+					  &r->load_unbilled);
 	}
 	if (load->latency.total == 0)
 		return;
@@ -345,86 +339,6 @@ static void take_load(struct live *live)
 	run_take_percentiles(&load->latency, r->latency_ns);
 	r->hdr = live->loader.hdr;
 	live->loader.hdr = NULL;
-}
-
-/* Threads that can be busy at once: the share of a server is one of these. */
-static unsigned int server_lanes(const struct run_spec *spec)
-{
-	unsigned int cpus = spec->variant ? spec->options->server_cpus.count
-					  : spec->peer->cpus_count;
-
-	if (cpus == 0)
-		return 1;
-	if (spec->variant && spec->variant->threads_max && spec->variant->threads_max < cpus)
-		return spec->variant->threads_max;
-	return cpus;
-}
-
-static void take_cpus(struct run_result *r, const struct server *server)
-{
-	if (!server->before.cpus_known || !server->after.cpus_known)
-		return;
-	struct cost_cpus spent = cost_cpus_between(&server->before.cpus, &server->after.cpus);
-	double all = (double)(spent.busy_ns + spent.idle_ns + spent.steal_ns);
-	if (all <= 0)
-		return;
-	r->server_cpus_busy_share = (double)spent.busy_ns / all;
-	r->steal_share = (double)spent.steal_ns / all;
-}
-
-/* The kernel's helpers on the server's CPUs work for what the server has sent. */
-static void bill_softirqs(const struct server *server, struct cost *spent,
-			  struct cost_unbilled *unbilled)
-{
-	if (!server->before.cpus_known || !server->after.cpus_known)
-		return;
-	struct cost_cpus cpus = cost_cpus_between(&server->before.cpus, &server->after.cpus);
-
-	*unbilled = cost_cpus_unbilled(&cpus, cost_irq_time_apart());
-	spent->run_ns += cost_unbilled_ns(unbilled);
-	spent->system_ns += cost_unbilled_ns(unbilled);
-}
-
-static void take_cost(struct live *live)
-{
-	struct run_result *r = live->result;
-	const struct server *server = live->server;
-
-	take_cpus(r, server);
-	if (!r->measured || !server->before.taken || !server->after.taken)
-		return;
-	struct cost spent = cost_between(&server->before.cost, &server->after.cost);
-	if (spent.stamp_ns == 0)
-		return;
-	struct cost_unbilled unbilled = {0};
-	bill_softirqs(server, &spent, &unbilled);
-	r->server_busy_share =
-		(double)spent.run_ns / (double)spent.stamp_ns / (double)server_lanes(live->spec);
-	if (r->server_busy_share > 1)
-		r->server_busy_share = 1;
-	unsigned int pinned = live->spec->variant ? live->spec->options->server_cpus.count
-						  : live->spec->peer->cpus_count;
-	if (pinned && !isnan(r->server_cpus_busy_share)) {
-		double own = (double)spent.run_ns / (double)spent.stamp_ns / pinned;
-		r->server_cpus_other_share = fmax(0, r->server_cpus_busy_share - own);
-	}
-	r->server_rss_bytes = (double)spent.rss_bytes;
-	r->server_threads = spent.threads;
-	double user = cost_user_share(&spent);
-	if (user >= 0)
-		r->user_share = user;
-	if (r->messages == 0)
-		return;
-	/* The samples lie a little outside the window: scale by their own time. */
-	double in_window = r->window_s * 1e9 / (double)spent.stamp_ns / (double)r->messages;
-	r->server_cpu_us_per_msg = (double)spent.run_ns / 1e3 * in_window;
-	take_unbilled(&unbilled, in_window, &r->server_unbilled);
-	r->server_cpu_us_per_msg_scaled = r->server_cpu_us_per_msg * r->server_ghz / r->tsc_ghz;
-	r->server_cycles_per_msg = r->server_cpu_us_per_msg * 1e3 * r->server_ghz;
-	if (spent.switches_known) {
-		r->switches_voluntary_per_msg = (double)spent.switches_voluntary * in_window;
-		r->switches_involuntary_per_msg = (double)spent.switches_involuntary * in_window;
-	}
 }
 
 static void take_speed(struct live *live)
@@ -502,7 +416,8 @@ static int make_loop(const struct run_spec *spec)
 		opts.queues[0] = queues_for(&o->server_cpus, spec->variant->threads_max);
 		opts.queues[1] = queues_for(&o->load_cpus, 0);
 	}
-	uint32_t rings = (opts.queues[0] ? opts.queues[0] : 1u) * (opts.queues[1] ? opts.queues[1] : 1u);
+	uint32_t rings =
+		(opts.queues[0] ? opts.queues[0] : 1u) * (opts.queues[1] ? opts.queues[1] : 1u);
 
 	/* several rings are filled by chance, not evenly */
 	opts.slots = variant_loop_slots(o->connections * o->depth / rings * (rings > 1 ? 2 : 1));
@@ -546,7 +461,7 @@ void run_execute(const struct run_spec *spec, struct run_result *result)
 			speed_measure(&o->server_cpus, &live.server_after);
 		take_speed(&live);
 		take_load(&live);
-		take_cost(&live);
+		run_cost_take(spec, live.server, result);
 		judge(&live);
 		loader_stop(&live.loader);
 	}

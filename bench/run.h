@@ -81,7 +81,7 @@ struct run_load {
 	double lag_mean_ns, lag_max_ns; /* how late the generator itself was */
 	uint64_t scheduled, unsent,
 		unsent_before; /* messages due in the window; of them, never sent; due before */
-	char *hdr_service;     /* owned; NULL */
+	char *hdr_service, *hdr_per_connection; /* owned; NULL */
 };
 
 /*
@@ -90,6 +90,11 @@ struct run_load {
  */
 struct run_unbilled {
 	double ksoftirqd_us, irq_us, softirq_us;
+};
+
+/* Parts of the time of the server's pinned CPUs, whoever used them. */
+struct run_split {
+	double user, system, irq, softirq;
 };
 
 /* What a run measured; NAN where it did not. */
@@ -124,6 +129,7 @@ struct run_result {
 	double server_ghz, load_ghz, tsc_ghz;
 	double server_busy_share, load_busy_share, server_cpus_busy_share, server_cpus_other_share,
 		steal_share;
+	struct run_split server_cpus_split;
 	double server_rss_bytes, server_threads, switches_voluntary_per_msg,
 		switches_involuntary_per_msg;
 	const char *limited;             /* "no", "client", "both"; NULL: not known */

@@ -41,6 +41,8 @@ void run_load_take(struct run_result *run, struct loader *loader)
 	load->unsent_before = result->unsent_before;
 	load->lag_mean_ns = result->lag_mean_ns;
 	load->lag_max_ns = result->lag_max_ns;
+	load->hdr_per_connection = loader->hdr_per_connection;
+	loader->hdr_per_connection = NULL;
 	if (result->service.total == 0)
 		return;
 	load->service_mean_ns = result->service_mean_ns;
@@ -164,10 +166,14 @@ void run_load_json(json_t *line, const struct run_result *run, const struct load
 	json_object_set_new(line, "connects_per_s", number(load->connects_per_s));
 	json_object_set_new(line, "hdr_service",
 			    load->hdr_service ? json_string(load->hdr_service) : json_null());
+	json_object_set_new(line, "hdr_per_connection",
+			    load->hdr_per_connection ? json_string(load->hdr_per_connection)
+						     : json_null());
 }
 
 void run_load_fini(struct run_load *load)
 {
 	free(load->hdr_service);
-	load->hdr_service = NULL;
+	free(load->hdr_per_connection);
+	load->hdr_service = load->hdr_per_connection = NULL;
 }

@@ -29,18 +29,27 @@ static json_t *cost_to_json(const struct cost *cost)
 
 static json_t *cpus_to_json(const struct cost_cpus *cpus)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "stamp_ns", (json_int_t)cpus->stamp_ns,
-			 "busy_ns", (json_int_t)cpus->busy_ns, "idle_ns", (json_int_t)cpus->idle_ns,
-			 "softirq_ns", (json_int_t)cpus->softirq_ns, "steal_ns",
-			 (json_int_t)cpus->steal_ns, "ksoftirqd_ns",
-			 (json_int_t)cpus->ksoftirqd_ns);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "stamp_ns",
+			 (json_int_t)cpus->stamp_ns, "busy_ns", (json_int_t)cpus->busy_ns,
+			 "user_ns", (json_int_t)cpus->user_ns, "system_ns",
+			 (json_int_t)cpus->system_ns, "irq_ns", (json_int_t)cpus->irq_ns,
+			 "softirq_ns", (json_int_t)cpus->softirq_ns, "idle_ns",
+			 (json_int_t)cpus->idle_ns, "steal_ns", (json_int_t)cpus->steal_ns,
+			 "ksoftirqd_ns", (json_int_t)cpus->ksoftirqd_ns);
+}
+
+static json_t *polls_to_json(const struct sample *sample)
+{
+	return json_pack("{s:I, s:I}", "busy_ns", (json_int_t)sample->polls_busy_ns, "idle_ns",
+			 (json_int_t)sample->polls_idle_ns);
 }
 
 json_t *sample_to_json(const struct sample *sample, const char *id)
 {
-	return json_pack("{s:s, s:s, s:o, s:o}", "type", "sample", "id", id, "cost",
+	return json_pack("{s:s, s:s, s:o, s:o, s:o}", "type", "sample", "id", id, "cost",
 			 sample->taken ? cost_to_json(&sample->cost) : json_null(), "cpus",
-			 sample->cpus_known ? cpus_to_json(&sample->cpus) : json_null());
+			 sample->cpus_known ? cpus_to_json(&sample->cpus) : json_null(), "polls",
+			 sample->polls_known ? polls_to_json(sample) : json_null());
 }
 
 static uint64_t count_of(const json_t *json, const char *key)
@@ -54,10 +63,14 @@ void sample_from_json(const json_t *message, struct sample *sample)
 {
 	const json_t *cost = json_object_get(message, "cost");
 	const json_t *cpus = json_object_get(message, "cpus");
+	const json_t *polls = json_object_get(message, "polls");
 
 	memset(sample, 0, sizeof(*sample));
 	sample->taken = json_is_object(cost);
 	sample->cpus_known = json_is_object(cpus);
+	sample->polls_known = json_is_object(polls);
+	sample->polls_busy_ns = count_of(polls, "busy_ns");
+	sample->polls_idle_ns = count_of(polls, "idle_ns");
 	sample->cost = (struct cost){
 		.stamp_ns = count_of(cost, "stamp_ns"),
 		.run_ns = count_of(cost, "run_ns"),
@@ -73,6 +86,9 @@ void sample_from_json(const json_t *message, struct sample *sample)
 	sample->cpus = (struct cost_cpus){
 		.stamp_ns = count_of(cpus, "stamp_ns"),
 		.busy_ns = count_of(cpus, "busy_ns"),
+		.user_ns = count_of(cpus, "user_ns"),
+		.system_ns = count_of(cpus, "system_ns"),
+		.irq_ns = count_of(cpus, "irq_ns"),
 		.idle_ns = count_of(cpus, "idle_ns"),
 		.softirq_ns = count_of(cpus, "softirq_ns"),
 		.steal_ns = count_of(cpus, "steal_ns"),

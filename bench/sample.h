@@ -10,9 +10,11 @@
 
 /* All zero: not taken. */
 struct sample {
-	bool taken, cpus_known;
+	bool taken, cpus_known, polls_known;
 	struct cost cost;      /* if taken */
 	struct cost_cpus cpus; /* if cpus_known */
+	/* if polls_known, of a server that never sleeps: time of polls that returned something, or nothing */
+	uint64_t polls_busy_ns, polls_idle_ns;
 };
 
 /* Of everything below the calling process (with `alive`), and of the CPUs (if there are any). */

@@ -79,6 +79,30 @@ double series_plain_mean(const struct run_result *runs, size_t count, const char
 	return used ? sum / (double)used : UNKNOWN;
 }
 
+struct series_spread series_spread(const struct run_result *runs, size_t count, const char *row)
+{
+	struct series_spread spread = {.least = INFINITY};
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!belongs(&runs[i], row) || runs[i].canary)
+			continue;
+		spread.least = fmin(spread.least, (double)runs[i].fairness.min);
+		spread.p5 += (double)runs[i].fairness.p5;
+		spread.p50 += (double)runs[i].fairness.p50;
+		spread.p95 += (double)runs[i].fairness.p95;
+		spread.jain += runs[i].fairness.jain;
+		used++;
+	}
+	if (!used)
+		return (struct series_spread){UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN};
+	spread.p5 /= (double)used;
+	spread.p50 /= (double)used;
+	spread.p95 /= (double)used;
+	spread.jain /= (double)used;
+	return spread;
+}
+
 double series_unsent_share(const struct run_result *runs, size_t count, const char *row)
 {
 	uint64_t scheduled = 0, unsent = 0;

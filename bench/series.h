@@ -34,6 +34,13 @@ size_t series_all(const struct run_result *runs, size_t count, const char *row, 
 double series_plain_mean(const struct run_result *runs, size_t count, const char *row,
 			 size_t offset);
 
+/* Messages of single connections in a window, on average over the row's ok runs; `least` of all of them. */
+struct series_spread {
+	double least, p5, p50, p95, jain; /* NAN: not known */
+};
+
+struct series_spread series_spread(const struct run_result *runs, size_t count, const char *row);
+
 /* Share of the messages due in the windows of those runs that was not sent; NAN: none was due. */
 double series_unsent_share(const struct run_result *runs, size_t count, const char *row);
 

@@ -17,6 +17,7 @@
 #include "bench/progress.h"
 #include "bench/result.h"
 #include "bench/series.h"
+#include "bench/sheet.h"
 #include "bench/stats.h"
 #include "bench/table.h"
 #include "volley/core.h"
@@ -391,7 +392,9 @@ static void print_lines(FILE *out, const char *lines, enum sheet_format format)
 		size_t len = strcspn(lines, "\n");
 		if (format == SHEET_MARKDOWN && len)
 			fputs("- ", out);
-		if (len || format != SHEET_MARKDOWN)
+		if (len && format == SHEET_TEXT)
+			sheet_note(out, "%.*s", (int)len, lines);
+		else if (len || format != SHEET_MARKDOWN)
 			fprintf(out, "%.*s\n", (int)len, lines);
 		lines += len + (lines[len] == '\n');
 	}

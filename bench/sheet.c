@@ -67,18 +67,25 @@ void sheet_wrap(FILE *out, const char *text, size_t width)
 	fprintf(out, "%*s%s\n", (int)indent, "", text);
 }
 
-void sheet_note(FILE *out, const char *format, ...)
+/* 0: `out` is no terminal, or does not tell. */
+static size_t terminal_width(FILE *out)
 {
 	struct winsize window = {0};
+
+	if (!isatty(fileno(out)) || ioctl(fileno(out), TIOCGWINSZ, &window) != 0)
+		return 0;
+	return window.ws_col;
+}
+
+void sheet_note(FILE *out, const char *format, ...)
+{
 	char text[NOTE_BYTES];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &window) != 0)
-		window.ws_col = 0;
-	sheet_wrap(out, text, window.ws_col);
+	sheet_wrap(out, text, terminal_width(out));
 }
 
 /* `row` -1: the heads. */
@@ -97,14 +104,15 @@ static size_t width_of(const struct sheet *sheet, unsigned int column)
 	return width;
 }
 
-static void print_text(FILE *out, const struct sheet *sheet)
+/* The first column and those from `from` to before `to`. */
+static void print_columns(FILE *out, const struct sheet *sheet, unsigned int from, unsigned int to)
 {
 	for (long row = -1; row < (long)sheet->rows_count; row++) {
 		char line[SHEET_COLUMNS_MAX * (SHEET_CELL_BYTES + 2) + 1] = "";
 		size_t len = 0;
-		for (unsigned int c = 0; c < sheet->columns_count; c++) {
+		for (unsigned int c = 0; c < to; c++) {
 			const struct sheet_column *column = &sheet->columns[c];
-			if (column->hidden)
+			if (column->hidden || (c && c < from))
 				continue;
 			len += (size_t)snprintf(line + len, sizeof(line) - len,
 						column->left ? "%s%-*s" : "%s%*s", len ? "  " : "",
@@ -114,6 +122,33 @@ static void print_text(FILE *out, const struct sheet *sheet)
 			line[--len] = '\0';
 		fprintf(out, "%s\n", line);
 	}
+}
+
+void sheet_text(FILE *out, const struct sheet *sheet, size_t width)
+{
+	size_t first = width_of(sheet, 0);
+	unsigned int from = 1, to;
+
+	do {
+		size_t used = first;
+
+		for (to = from; to < sheet->columns_count; to++) {
+			size_t more = sheet->columns[to].hidden ? 0 : width_of(sheet, to) + 2;
+
+			if (width && more && used + more > width && used > first)
+				break;
+			used += more;
+		}
+		if (from > 1)
+			fputc('\n', out);
+		print_columns(out, sheet, from, to);
+		from = to;
+	} while (to < sheet->columns_count);
+}
+
+static void print_text(FILE *out, const struct sheet *sheet)
+{
+	sheet_text(out, sheet, terminal_width(out));
 }
 
 static void print_markdown(FILE *out, const struct sheet *sheet)

@@ -12,7 +12,7 @@ enum sheet_format {
 	SHEET_CSV
 };
 
-#define SHEET_COLUMNS_MAX 32
+#define SHEET_COLUMNS_MAX 48
 #define SHEET_CELL_BYTES 64
 
 struct sheet_column {
@@ -44,7 +44,13 @@ void sheet_note(FILE *out, const char *format, ...) __attribute__((format(printf
 /* The same for a terminal of `width` columns; 0: it is not broken. What follows the first line is indented. */
 void sheet_wrap(FILE *out, const char *text, size_t width);
 
-/* Prints the heads, then a line for each row. */
+/*
+ * Text for a terminal of `width` columns: what does not fit beside the first column follows below, with
+ * the first column again. 0: all in one.
+ */
+void sheet_text(FILE *out, const struct sheet *sheet, size_t width);
+
+/* Prints the heads, then a line for each row; text as the terminal's width asks for, if `out` is one. */
 void sheet_print(FILE *out, const struct sheet *sheet, enum sheet_format format);
 
 /* The format of that name ("text", "markdown", "csv"), or -1. */

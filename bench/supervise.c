@@ -19,6 +19,7 @@
 #include "bench/control.h"
 #include "bench/cpus.h"
 #include "bench/perf.h"
+#include "bench/polls.h"
 #include "bench/sample.h"
 #include "bench/words.h"
 #include "volley/core.h"
@@ -42,6 +43,7 @@ struct supervisor {
 	int signal_fd;
 	pid_t server;     /* 0: not started; with perf in front of it: perf */
 	struct perf perf; /* if wanted */
+	struct polls polls;
 	struct cpus cpus;
 	struct lines out, err;
 	bool ready, exited, stopping, end;
@@ -144,6 +146,7 @@ static _Noreturn void become_server(const struct supervisor *s, const struct wor
 	dup2(out_fd, STDOUT_FILENO);
 	dup2(stderr_fd, STDERR_FILENO);
 	perf_inherit(&s->perf);
+	polls_inherit(&s->polls);
 	if (cpus->count)
 		err = -cpus_pin(cpus);
 	if (!err) {
@@ -243,6 +246,7 @@ static void handle_sample(struct supervisor *s, const json_t *message)
 	if (s->perf.wanted && !s->exited)
 		(void)perf_count(&s->perf, begins);
 	sample_take(s->server && !s->exited, &s->cpus, &sample);
+	sample.polls_known = polls_sum(&s->polls, &sample.polls_busy_ns, &sample.polls_idle_ns);
 	say(s, sample_to_json(&sample, id));
 }
 
@@ -425,8 +429,10 @@ int supervise_main(int control_fd)
 		fprintf(stderr, "volley supervise: %s\n", why);
 		return 1;
 	}
+	(void)polls_make(&s.polls); /* else busy shares are told by run time */
 	serve(&s);
 	child_kill_all();
+	polls_fini(&s.polls);
 	perf_fini(&s.perf);
 	control_fini(&s.control);
 	return 0;

@@ -73,7 +73,13 @@ enum {
 	FIG_SYSCALLS,
 	FIG_USER,
 	FIG_JAIN,
+	FIG_LEAST,
+	FIG_CONN_P5,
+	FIG_CONN_P50,
+	FIG_CONN_P95,
 	FIG_LITTLE,
+	FIG_SERVER_BUSY,
+	FIG_CPUS_BUSY,
 	FIG_LOAD_BUSY,
 	FIG_CONNECTS,
 	FIG_OFFERED, /* from here on: of an open loop */
@@ -104,7 +110,13 @@ static const char *const figure_names[FIGS] = {
 	"syscalls_per_msg",
 	"user_share",
 	"fairness_jain",
+	"least_per_connection",
+	"p5_per_connection",
+	"p50_per_connection",
+	"p95_per_connection",
 	"little",
+	"server_busy_share",
+	"server_cpus_busy_share",
 	"load_busy_share",
 	"connects_per_s",
 	"offered_msg_per_s",
@@ -215,7 +227,16 @@ static void fill_load(double *value, const struct load_options *options, const c
 {
 	double rate = options->shape.rate_msg_per_s;
 
+	struct series_spread spread = series_spread(runs, count, name);
+
+	value[FIG_JAIN] = spread.jain;
+	value[FIG_LEAST] = spread.least;
+	value[FIG_CONN_P5] = spread.p5;
+	value[FIG_CONN_P50] = spread.p50;
+	value[FIG_CONN_P95] = spread.p95;
 	value[FIG_LITTLE] = PLAIN_MEAN(name, runs, count, little);
+	value[FIG_SERVER_BUSY] = PLAIN_MEAN(name, runs, count, server_busy_share);
+	value[FIG_CPUS_BUSY] = PLAIN_MEAN(name, runs, count, server_cpus_busy_share);
 	value[FIG_LOAD_BUSY] = PLAIN_MEAN(name, runs, count, load_busy_share);
 	value[FIG_CONNECTS] = PLAIN_MEAN(name, runs, count, load.connects_per_s);
 	value[FIG_OFFERED] = rate > 0 ? rate : UNKNOWN;
@@ -250,7 +271,6 @@ static void fill_figures(struct figures *f, const struct load_options *options, 
 	const struct syscalls *syscalls = syscalls_of(name, runs, count);
 	f->value[FIG_SYSCALLS] = syscalls ? syscalls->total : UNKNOWN;
 	f->value[FIG_USER] = PLAIN_MEAN(name, runs, count, user_share);
-	f->value[FIG_JAIN] = PLAIN_MEAN(name, runs, count, fairness.jain);
 	fill_load(f->value, options, name, runs, count);
 }
 
@@ -443,6 +463,7 @@ void table_print(FILE *out, const struct load_options *options, const char *cons
 		/* Those that were made: a session may stop early. */
 		fprintf(out, blocks > 1 ? ", %u runs\n\n" : "\n\n", blocks);
 		print_for_people(out, figures, rows, names_count, options->format);
+		load_table_print_checks(out, options, names, names_count, runs, runs_count);
 		load_table_print(out, options, names, names_count, runs, runs_count);
 	}
 	free(figures);

@@ -10,6 +10,7 @@ each, modulo 2^64. --check only tells by its exit code whether the style can run
 """
 import argparse
 import asyncio
+import mmap
 import os
 import signal
 import struct
@@ -193,6 +194,21 @@ def columns(engine, address, size):
 STYLES = {style.__name__: style for style in (proto, completion, coro, batch, columns)}
 
 
+def tell_polls(engine, page, every_s=0.01):
+    """How busy this core has been goes into the page that it shares with the bench (bench/polls.h), again and again."""
+    stats = engine.stats()
+    struct.pack_into("=QQ", page, 0, stats["busy_ns"], stats["idle_ns"])
+    engine.call_later(every_s, tell_polls, engine, page)
+
+
+def polls_page():
+    """The page, if the bench wants to know; None."""
+    try:
+        return mmap.mmap(int(os.environ["VOLLEY_POLLS_FD"]), 0)
+    except (KeyError, ValueError, OSError):
+        return None
+
+
 def check(style):
     """An exit code."""
     try:
@@ -233,6 +249,9 @@ def main():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: engine.stop())
         listener, tell = STYLES[given.style](engine, (given.host, given.port), given.size)
+        page = polls_page() if given.idle == "busy" else None
+        if page:
+            tell_polls(engine, page)
         print("READY", listener.sockname[1], flush=True)
         engine.run()
         messages, total = tell()

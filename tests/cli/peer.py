@@ -38,7 +38,7 @@ class Peer(asyncio.Protocol):
     def data_received(self, data):
         self.count += 1
         trouble = getattr(self, 'do_' + self.mode, None)
-        if trouble and (self.mode == 'bytewise' or self.count >= TROUBLE_AFTER):
+        if trouble and (self.mode in ('bytewise', 'delay') or self.count >= TROUBLE_AFTER):
             trouble(data)
         else:
             self.transport.write(data)

@@ -1,9 +1,16 @@
 """test_results.py - result files follow their schema, tables say what the files say"""
 
+import base64
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import unittest
+import zlib
 
 import jsonschema
 
@@ -43,18 +50,14 @@ class Files(VolleyTest):
         self.assertGreaterEqual(fairness['max'] * 8, run['messages'])
         self.assertIsNone(run['syscalls_per_msg'])
 
-    def test_histogram_holds_every_message(self):
-        # The V2 encoding: a cookie, then zlib; the counts are zigzag varints.
-        import base64
-        import struct
-        import zlib
-        _, (run,) = self.valid(0, 'c_epoll')
-        raw = base64.b64decode(run['hdr'])
+    def hdr_counts(self, text):
+        """Counts of a histogram, {index: count}. The V2 encoding: a cookie, then zlib; the counts are zigzag varints."""
+        raw = base64.b64decode(text)
         cookie, size = struct.unpack('>II', raw[:8])
         self.assertEqual(cookie & ~0xf0, 0x1c849304 & ~0xf0)
         body = zlib.decompress(raw[8:8 + size])
         payload = body[40:]
-        total, at = 0, 0
+        counts, index, at = {}, 0, 0
         while at < len(payload):
             value, shift = 0, 0
             while True:
@@ -65,8 +68,22 @@ class Files(VolleyTest):
                 if byte < 0x80 or shift > 56:
                     break
             value = (value >> 1) ^ -(value & 1)
-            total += max(value, 0)
-        self.assertEqual(total, run['messages'])
+            if value > 0:
+                counts[index] = value
+            index += max(1, -value)
+        return counts
+
+    def test_histogram_holds_every_message(self):
+        _, (run,) = self.valid(0, 'c_epoll')
+        self.assertEqual(sum(self.hdr_counts(run['hdr']).values()), run['messages'])
+
+    def test_messages_of_every_connection_stand_in_the_file(self):
+        _, (run,) = self.valid(0, 'c_epoll', '--rate', '2k', '--duration', '500ms')
+        # Up to 2,047 a count is its own index.
+        counts = self.hdr_counts(run['hdr_per_connection'])
+        self.assertEqual(sum(counts.values()), 8)
+        self.assertEqual(sum(index * count for index, count in counts.items()), run['messages'])
+        self.assertEqual((min(counts), max(counts)), (run['fairness']['min'], run['fairness']['max']))
 
     def test_rare_percentiles_are_hidden(self):
         _, (run,) = self.valid(0, '--exec', peer('bytewise'))
@@ -188,7 +205,39 @@ class Tables(VolleyTest):
         lines = done.out.splitlines()
         self.assertTrue(lines[2].startswith('| variant | msg/s |'))
         self.assertTrue(lines[4].startswith('| c_epoll | '))
-        self.assertEqual({line[:2] for line in lines[5:] if line} - {'- '}, set())
+        self.assertEqual([line[:9] for line in lines[6:9]], ['| checks ', '|---|---:', '| c_epoll'])
+        self.assertEqual({line[:2] for line in lines[9:] if line} - {'- '}, set())
+
+    def on_a_terminal(self, columns, *words):
+        """What a command writes to a terminal of that width."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 50, columns, 0, 0))
+        text = []
+
+        def read():
+            try:
+                while data := os.read(ours, 65536):
+                    text.append(data)
+            except OSError:
+                pass  # the last writer has closed it
+        reader = threading.Thread(target=read)
+        reader.start()
+        child = subprocess.Popen([volley_cli.VOLLEY, *words], stdin=subprocess.DEVNULL, stdout=theirs,
+                                 stderr=subprocess.DEVNULL)
+        os.close(theirs)
+        self.assertIn(child.wait(volley_cli.PATIENCE_S), (0, 4))
+        reader.join()
+        os.close(ours)
+        return b''.join(text).decode().replace('\r', '').splitlines()
+
+    def test_tables_and_notes_fit_a_terminal_and_lose_nothing(self):
+        for columns in (80, 120):
+            lines = self.on_a_terminal(columns, 'pingpong', *QUICK, '--runs', '5', 'c_epoll', '--exec', peer('echo'))
+            for line in lines:
+                self.assertLessEqual(len(line), columns, line)
+            text = '\n'.join(lines)
+            for head in ('msg/s', '95%', 'spread', 'ratio', 'p99.9', 'CPU us/msg', 'load us/msg', 'user', 'Little', 'Jain'):
+                self.assertIn(head, text)
 
     def test_an_unknown_format_is_refused(self):
         self.assertIn("'xml' is none of text, markdown, csv",

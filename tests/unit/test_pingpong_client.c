@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "bench/agenda.h"
 #include "bench/load_outcome.h"
+#include "bench/pingpong_state.h"
 #include "bench/run_load.h"
 #include "tests/support/rig.h"
 
@@ -383,4 +384,75 @@ Test(pingpong_client, response_and_service_times_of_an_open_loop_are_those_of_th
 	free(response_ns);
 	free(service_ns);
 	stop(&w, &result);
+}
+
+#define DEEP 64u /* messages under way on one connection */
+
+/* Reads all of DEEP messages and sends them back, so that they can come in one receive. */
+static void echo_all(int fd)
+{
+	static uint8_t bytes[DEEP * SIZE_BYTES];
+
+	cr_assert_eq(recv(fd, bytes, sizeof(bytes), MSG_WAITALL), (ssize_t)sizeof(bytes));
+	cr_assert_eq(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL), (ssize_t)sizeof(bytes));
+}
+
+/*
+ * With 10 connections and 64 messages on each, 5% of a round trip was nobody's: messages that had come
+ * were timed, and the ones that answer them only when all 64 were built.
+ */
+Test(pingpong_client, messages_that_answer_one_receive_are_timed_without_waiting_for_a_flush)
+{
+	struct world w = {0};
+	struct vly_config config;
+	struct vly_event *events;
+	struct vly_addr addr;
+	uint64_t several = 0;
+	int listen_fd = listen_at(&addr), fd;
+	uint8_t byte[SIZE_BYTES];
+
+	rig_config(&config);
+	rig_open(&w.rig, &config);
+	struct pingpong_params params = {.target = addr,
+					 .schedule = &w.schedule,
+					 .connections = 1,
+					 .connecting_max = 1,
+					 .size_bytes = SIZE_BYTES,
+					 .depth = DEEP};
+	struct pingpong_client *client;
+
+	cr_assert_eq(pingpong_client_open(w.rig.core[0], &params, &client), 0);
+	pingpong_client_connect(client, vly_now_ns());
+	fd = accept(listen_fd, NULL, NULL);
+	for (bool sent = false; pingpong_client_figures(client)->up < 1;) {
+		int count = vly_poll(w.rig.core[0], &events, 1000000);
+
+		pingpong_client_events(client, events, count, vly_now_ns());
+		pingpong_client_tick(client, vly_now_ns());
+		if (!sent && recv(fd, byte, SIZE_BYTES, MSG_DONTWAIT) == SIZE_BYTES)
+			sent = send(fd, byte, SIZE_BYTES, MSG_NOSIGNAL) == SIZE_BYTES;
+	}
+	pingpong_client_start(client, vly_now_ns());
+	for (int round = 0; round < 100 && several < 10; round++) {
+		uint64_t before = pingpong_client_figures(client)->messages;
+
+		echo_all(fd);
+		while (pingpong_client_figures(client)->messages < before + DEEP) {
+			int count = vly_poll(w.rig.core[0], &events, 1000000);
+
+			pingpong_client_events(client, events, count, vly_now_ns());
+			if (count == 1 && events[0].len >= 2 * SIZE_BYTES) {
+				cr_assert_eq(client->unstamped_count, 0, "of %u",
+					     client->unflushed);
+				several++;
+			}
+			pingpong_client_tick(client, vly_now_ns());
+		}
+		cr_assert_eq(vly_flush(w.rig.core[0]), 0);
+	}
+	cr_assert_geq(several, 10);
+	close(listen_fd);
+	close(fd);
+	rig_close(&w.rig);
+	pingpong_client_close(client);
 }

@@ -39,6 +39,24 @@ Test(series, canaries_belong_to_no_block)
 	cr_assert_eq(values[2], 9.0);
 }
 
+Test(series, messages_of_connections_are_averaged_but_for_the_least)
+{
+	struct run_result runs[] = {run_made_up("a", 1, 1), run_made_up("a", 2, 1),
+				    run_made_up("a", 3, 1), run_made_up("b", 1, 1)};
+
+	runs[0].fairness = (struct fairness){.min = 5, .p5 = 10, .p50 = 20, .p95 = 30, .jain = 1};
+	runs[1].fairness = (struct fairness){.min = 3, .p5 = 12, .p50 = 22, .p95 = 36, .jain = 0.5};
+	runs[2].canary = true;
+	runs[3].status = RUN_FAILED;
+	struct series_spread spread = series_spread(runs, 4, "a");
+	cr_assert_eq(spread.least, 3);
+	cr_assert_eq(spread.p5, 11);
+	cr_assert_eq(spread.p50, 21);
+	cr_assert_eq(spread.p95, 33);
+	cr_assert_eq(spread.jain, 0.75);
+	cr_assert(isnan(series_spread(runs, 4, "b").least));
+}
+
 Test(series, each_figure_is_its_own)
 {
 	struct run_result run = run_made_up("a", 1, 4);

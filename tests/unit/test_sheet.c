@@ -66,6 +66,47 @@ Test(sheet, a_hidden_column_is_left_out_for_people)
 	cr_assert_null(strstr(printed(SHEET_MARKDOWN, true), "count"));
 }
 
+static const char *text_of_width(size_t width)
+{
+	static char text[1024];
+	struct sheet sheet = {
+		.columns_count = 4,
+		.columns = {{"name", true, false},
+			    {"count", false, false},
+			    {"", true, false},
+			    {"more", false, true}},
+		.rows = rows,
+		.rows_count = 2,
+	};
+
+	memset(text, 0, sizeof(text));
+	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
+	cr_assert_not_null(out);
+	sheet_text(out, &sheet, width);
+	fclose(out);
+	return text;
+}
+
+Test(sheet, columns_that_do_not_fit_a_terminal_follow_below_beside_the_first_one)
+{
+	static const char one[] = "name        count\n"
+				  "a               1  x\n"
+				  "long, name  1,000\n";
+	static const char two[] = "name        count\n"
+				  "a               1\n"
+				  "long, name  1,000\n"
+				  "\n"
+				  "name\n"
+				  "a           x\n"
+				  "long, name\n";
+
+	cr_assert_str_eq(text_of_width(0), one);
+	cr_assert_str_eq(text_of_width(20), one);
+	cr_assert_str_eq(text_of_width(19), two);
+	/* each gets at least one, however narrow it is */
+	cr_assert_str_eq(text_of_width(1), two);
+}
+
 Test(sheet, formats_have_names)
 {
 	cr_assert_eq(sheet_format_of("text"), SHEET_TEXT);

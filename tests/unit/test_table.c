@@ -69,10 +69,12 @@ static struct run_result result_of(const char *variant, double rate)
 	for (int i = 0; i < RUN_PERCENTILES; i++)
 		r.latency_ns[i] = 1500;
 	r.latency_ns[RUN_P999] = UNKNOWN;
-	r.fairness.jain = 1;
+	r.fairness = (struct fairness){.min = 90, .p5 = 95, .p50 = 1100, .p95 = 1250, .jain = 1};
 	r.limited = "no";
 	r.load_cpu_us_per_msg = UNKNOWN;
 	r.little = 1;
+	r.server_busy_share = 0.75;
+	r.server_cpus_busy_share = 0.875;
 	r.load_busy_share = 0.5;
 	r.load.connects_per_s = UNKNOWN;
 	for (int i = 0; i < RUN_PERCENTILES; i++)
@@ -203,6 +205,35 @@ Test(table, cpu_of_every_row_relates_to_the_first_and_the_loads_stands_beside_it
 	cr_assert_not_null(strstr(text, "5.000      2.000        3.250     -"), "%s", text);
 }
 
+Test(table, how_busy_both_sides_were_and_how_messages_were_spread_stands_below)
+{
+	const char *const names[] = {"a", "b", "c"};
+	struct run_result runs[] = {result_of("a", 1000), result_of("b", 2000),
+				    result_of("a", 1000), result_of("c", 1)};
+
+	runs[2].fairness =
+		(struct fairness){.min = 7, .p5 = 105, .p50 = 1100, .p95 = 1250, .jain = 0.5};
+	runs[2].load_busy_share = 0.7;
+	runs[3].status = RUN_FAILED;
+	const char *text = printed(names, 3, runs, 4);
+	cr_assert_not_null(
+		strstr(text,
+		       "\nchecks  server busy  its CPUs  load busy  Little  least/conn   p5  median    p95   Jain\n"),
+		"%s", text);
+	cr_assert_not_null(
+		strstr(text,
+		       "\na               75%       88%        60%   1.000           7  100   1,100  1,250  0.750\n"),
+		"%s", text);
+	cr_assert_not_null(
+		strstr(text,
+		       "\nb               75%       88%        50%   1.000          90   95   1,100  1,250  1.000\n"),
+		"%s", text);
+	cr_assert_not_null(
+		strstr(text,
+		       "\nc                 -         -          -       -           -    -       -      -      -\n"),
+		"%s", text);
+}
+
 Test(table, system_calls_have_a_column_only_if_some_row_has_them)
 {
 	const char *const names[] = {"a", "b"};
@@ -232,11 +263,12 @@ Test(table, csv_has_plain_numbers_and_nothing_for_what_is_unknown)
 			  60) == 0,
 		  "%s", text);
 	cr_assert_not_null(
-		strstr(text, "\na,100,64,1,1,1234567,,,,1,1500,1500,,2.5,1,,,,1,1,0.5,,,,,,,0,\n"),
+		strstr(text,
+		       "\na,100,64,1,1,1234567,,,,1,1500,1500,,2.5,1,,,,1,90,95,1100,1250,1,0.75,0.875,0.5,,,,,,,0,\n"),
 		"%s", text);
 	cr_assert_not_null(
 		strstr(text,
-		       "\nb,100,64,1,1,2000,,,,,1500,1500,,2.5,1,,,,1,1,0.5,,,,,,,1,client-limited\n"),
+		       "\nb,100,64,1,1,2000,,,,,1500,1500,,2.5,1,,,,1,90,95,1100,1250,1,0.75,0.875,0.5,,,,,,,1,client-limited\n"),
 		"%s", text);
 }
 
@@ -252,10 +284,12 @@ Test(table, csv_of_an_open_loop_has_what_was_offered_unsent_and_the_service_time
 	offered = 1500;
 	const char *text = printed_as(SHEET_CSV, names, 1, runs, 1);
 	offered = 0;
-	cr_assert_not_null(strstr(text, ",little,load_busy_share,connects_per_s,offered_msg_per_s,"
-					"unsent_share,service_p50_ns,service_p99_ns,"),
-			   "%s", text);
-	cr_assert_not_null(strstr(text, ",1,0.5,,1500,0.25,300,700,,0,\n"), "%s", text);
+	cr_assert_not_null(
+		strstr(text,
+		       ",server_cpus_busy_share,load_busy_share,connects_per_s,offered_msg_per_s,"
+		       "unsent_share,service_p50_ns,service_p99_ns,"),
+		"%s", text);
+	cr_assert_not_null(strstr(text, ",0.5,,1500,0.25,300,700,,0,\n"), "%s", text);
 }
 
 Test(table, markdown_is_a_table)
