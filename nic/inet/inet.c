@@ -213,6 +213,11 @@ static void set_now(struct vly_inet *inet, uint64_t now_ns)
 	inet->now = vly_tick_of(now_ns);
 }
 
+void vly_inet_tick(struct vly_inet *inet)
+{
+	set_now(inet, vly_clock_ns());
+}
+
 void vly_inet_watch(struct vly_inet *inet, uint64_t due_ns)
 {
 	struct vly_wheel *wheel = &inet->nic.env->wheel;

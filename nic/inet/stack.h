@@ -115,6 +115,8 @@ static inline void vly_out_done(struct vly_inet *inet)
 /* Hands everything built to the wire: at the end of each flush and poll. */
 void vly_out_push(struct vly_inet *inet);
 
+/* Looks at the clock: within a poll as well, where a moment counts. */
+void vly_inet_tick(struct vly_inet *inet);
 /* The nic's own alarm rings at `due_ns` or before: minis, neighbours. */
 void vly_inet_watch(struct vly_inet *inet, uint64_t due_ns);
 

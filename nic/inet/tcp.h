@@ -287,8 +287,10 @@ struct vly_tcp_acked {
 	uint32_t bytes;     /* cumulatively */
 	uint32_t delivered; /* those, and newly selectively */
 	uint32_t rtt;       /* ticks; 0: no sample */
-	bool duplicate;     /* an ACK that moves nothing (RFC 5681, 2) */
-	bool is_original;   /* it answers what was sent before anything was sent again */
+	uint32_t echo;      /* with echoes: our time, as it tells it */
+	bool echoes;
+	bool duplicate;   /* an ACK that moves nothing (RFC 5681, 2) */
+	bool is_original; /* it answers what was sent before anything was sent again */
 };
 /* Takes off what `ack` covers; fills rtt and delivered. Before snd_una moves. */
 void vly_tcp_scoreboard_ack(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,

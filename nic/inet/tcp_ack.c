@@ -109,7 +109,10 @@ bool vly_tcp_ack_in(struct vly_inet *inet, struct vly_tcp *tcp,
 	uint32_t ack = segment->view.ack, old_wnd = tcp->snd_wnd;
 	uint32_t flight = vly_tcp_flight(tcp);
 	struct vly_side *side = vly_tcp_side(inet, tcp);
-	struct vly_tcp_acked acked = {0};
+	struct vly_tcp_acked acked = {
+		.echo = segment->options.ts_echo,
+		.echoes = tcp->bits & VLY_TCP_B_TS && segment->options.has & VLY_TCP_HAS_TIMESTAMPS,
+	};
 	/* an ACK of all leaves an empty scoreboard, and counts no less */
 	bool scored = side && (side->seg_head != VLY_NO_SEG || side->recovery != VLY_OPEN_WINDOW);
 	/* a window that did not hold us back must not grow (RFC 9293, 3.8.3; RFC 7661) */

@@ -101,10 +101,9 @@ static void stage_hash(const struct vly_inet *inet, const struct vly_frame *fram
 		item->l4_len = plain_len(&frames[i], mac_first, mac_last);
 		if (vly_unlikely(!item->l4_len))
 			continue;
-		item->hash = vly_flow_hash(&flows, load32(data + AT_ADDRESSES),
-					   load32(data + AT_ADDRESSES + 4),
-					   (uint32_t)load16(data + AT_TCP) << 16 |
-						   load16(data + AT_TCP + 2));
+		item->hash = vly_flow_hash(
+			&flows, load32(data + AT_ADDRESSES), load32(data + AT_ADDRESSES + 4),
+			(uint32_t)load16(data + AT_TCP) << 16 | load16(data + AT_TCP + 2));
 		vly_prefetch(&flows.entries[vly_flow_home(&flows, item->hash)]);
 	}
 }
@@ -175,8 +174,7 @@ static inline bool checksum_right(const struct item *item)
 static inline bool only_timestamps(const struct vly_tcp *tcp, const uint8_t *options,
 				   uint32_t *stamp)
 {
-	if (load32(options) !=
-	    bytes4(VLY_TCP_OPT_NOP, VLY_TCP_OPT_NOP, VLY_TCP_OPT_TIMESTAMPS, 10))
+	if (load32(options) != bytes4(VLY_TCP_OPT_NOP, VLY_TCP_OPT_NOP, VLY_TCP_OPT_TIMESTAMPS, 10))
 		return false;
 	*stamp = ntohl(load32(options + 4));
 	return !vly_seq_before(*stamp, tcp->ts_recent);
@@ -212,8 +210,7 @@ static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
 			const struct item *item, uint32_t in_place_max)
 {
 	struct vly_tcp *tcp = item->tcp;
-	const struct vly_tcp_header *header =
-		(const struct vly_tcp_header *)(item->data + AT_TCP);
+	const struct vly_tcp_header *header = (const struct vly_tcp_header *)(item->data + AT_TCP);
 	struct vly_batch *batch = &inet->nic.env->batch;
 	uint32_t seq = ntohl(header->seq), ack = ntohl(header->ack);
 	uint32_t header_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
@@ -262,14 +259,16 @@ bool vly_tcp_burst(struct vly_inet *inet)
 
 	if (!count)
 		return false;
+	/* what was sent in this very poll may have been answered: no round trip is measured too short */
+	if (vly_unlikely(inet->tcp->sides.slab.free_count != inet->tcp->sides.slab.count))
+		vly_inet_tick(inet);
 	stage_hash(inet, frames, items, count);
 	stage_find(inet, items, count);
 	stage_buffers(items, count);
 	uint32_t quick = 0, bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (vly_likely(items[i].tcp &&
-			       fast(inet, &frames[i], &items[i], in_place_max))) {
+		if (vly_likely(items[i].tcp && fast(inet, &frames[i], &items[i], in_place_max))) {
 			quick++;
 			bytes += items[i].l4_len - VLY_TCP_BYTES;
 		} else {

@@ -19,15 +19,27 @@ void vly_tcp_mark_lost(struct vly_inet *inet, struct vly_side *side, struct vly_
 
 /* --- what was delivered --- */
 
-/* RFC 8985, 6.2, steps 1 to 3. */
-static void rack_update(struct vly_side *side, const struct vly_seg *seg, uint32_t now,
-			struct vly_tcp_acked *acked)
+/* Whether the ACK echoes a time from before the segment was last sent. */
+static bool echoes_before(const struct vly_inet *inet, const struct vly_seg *seg,
+			  const struct vly_tcp_acked *acked)
 {
-	uint32_t rtt = VLY_MAX(now - seg->sent, 1u);
+	uint64_t sent = (inet->now_ns >> 10) - (uint32_t)(inet->now - seg->sent); /* a whole tick */
+
+	return acked->echoes && vly_seq_before(acked->echo, (uint32_t)(sent >> 10));
+}
+
+/* RFC 8985, 6.2, steps 1 to 3. */
+static void rack_update(const struct vly_inet *inet, struct vly_side *side,
+			const struct vly_seg *seg, struct vly_tcp_acked *acked)
+{
+	uint32_t rtt = VLY_MAX(inet->now - seg->sent, 1u);
 
 	if (seg->flags & VLY_SEG_REXMIT) {
-		/* too soon to be the answer to the second one */
-		if (rtt < side->min_rtt)
+		/*
+		 * The first one was answered: too soon for the second, or by the time echoed. Taken for an
+		 * answer to the second, everything sent between the two would be lost.
+		 */
+		if (rtt < side->min_rtt || echoes_before(inet, seg, acked))
 			return;
 	} else {
 		if (!side->min_rtt || rtt < side->min_rtt)
@@ -71,7 +83,7 @@ void vly_tcp_scoreboard_ack(struct vly_inet *inet, struct vly_tcp *tcp, struct v
 		if (seg->flags & VLY_SEG_SACKED)
 			acked->delivered -= seg_len(seg);
 		else
-			rack_update(side, seg, inet->now, acked);
+			rack_update(inet, side, seg, acked);
 		uncount(side, seg, seg_len(seg));
 		vly_seg_remove(sides, side, seg);
 	}
@@ -94,10 +106,13 @@ static bool is_dsack(const struct vly_tcp_segment *segment)
 static void dsack_in(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *side,
 		     uint32_t from)
 {
+	/* dsack_round counts as long as reo_persist does: 0 is a number like any */
+	bool first = !side->reo_persist;
+
 	inet->stats.tcp_spurious++;
 	side->reordered = true;
 	side->reo_persist = 16;
-	if (!vly_seq_before(tcp->snd_una, side->dsack_round)) {
+	if (first || !vly_seq_before(tcp->snd_una, side->dsack_round)) {
 		side->dsack_round = tcp->snd_nxt;
 		side->reo_mult = (uint8_t)VLY_MIN(side->reo_mult + 1, 16);
 	}
@@ -120,7 +135,7 @@ static void block_in(struct vly_inet *inet, struct vly_side *side, uint32_t from
 			uncount(side, seg, seg_len(seg));
 			side->sacked += seg_len(seg);
 			acked->delivered += seg_len(seg);
-			rack_update(side, seg, inet->now, acked);
+			rack_update(inet, side, seg, acked);
 			seg = vly_seg_sacked(sides, side, seg);
 		}
 		side->sack_near = vly_slab_index(&sides->segs, seg);

@@ -35,6 +35,7 @@ struct hand {
 	uint32_t in_head, in_tail, in_lent, out_head, out_tail;
 	uint32_t room; /* frames that tx_take lends at most */
 	bool answers_arp;
+	uint64_t slow_ns; /* the clock moves on by so much while a burst is received */
 };
 
 static struct hand hand;
@@ -71,6 +72,8 @@ static inline uint32_t hand_rx_burst(struct vly_wire *wire, uint64_t now_ns,
 	uint32_t count = 0;
 
 	(void)wire, (void)now_ns;
+	if (hand.slow_ns)
+		vly_clock_freeze(vly_clock_ns() + hand.slow_ns);
 	while (count < max && hand.in_head + hand.in_lent != hand.in_tail) {
 		struct hand_frame *frame = &hand.in[(hand.in_head + hand.in_lent++) % HAND_FRAMES];
 

@@ -229,3 +229,139 @@ Test(tcp_sack, who_gives_up_what_it_had_is_sent_it_again)
 	cr_assert_eq(rig_tcp(&rig, conn)->head.tx_bytes, 0);
 	rig_close(&rig);
 }
+
+/* --- what tells of loss, and what does not --- */
+
+/* An ACK of a peer with timestamps, with a block unless that is empty. */
+static void tell_at(struct rig *rig, struct peer *peer, uint32_t echo, uint32_t from, uint32_t to)
+{
+	uint8_t options[24] = {1, 1, 8, 10};
+	const uint32_t words[4] = {htonl(peer->ts_value), htonl(echo), htonl(from), htonl(to)};
+
+	memcpy(options + 4, words, 8);
+	memcpy(options + 12, "\1\1\5\12", 4);
+	memcpy(options + 16, words + 2, 8);
+	peer->options = options;
+	peer->options_len = from == to ? 12 : 24;
+	peer_send(peer, VLY_TCP_ACK, NULL, 0);
+	peer->options_len = 0;
+	rig_settle(rig);
+}
+
+/* A connection with timestamps and SACK. */
+static vly_conn accept_with_times(struct rig *rig, struct peer *peer)
+{
+	/* MSS 1460, SACK, time 1, window scale 7 */
+	static const uint8_t options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
+					  0, 1, 0, 0,    0, 0, 1, 3,  3, 7};
+	struct vly_addr addr;
+	vly_conn listener;
+
+	cr_assert_eq(vly_addr_parse("10.0.0.1:80", &addr), 0);
+	cr_assert_eq(vly_listen(rig->core, &addr, NULL, NULL, &listener), 0);
+	peer_init(peer, 5000, 80);
+	peer->options = options;
+	peer->options_len = sizeof(options);
+	peer_send(peer, VLY_TCP_SYN, NULL, 0);
+	peer->options_len = 0;
+	rig_settle(rig);
+	struct sent sent = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK);
+
+	peer->ack = sent.view.seq + 1;
+	peer->window = 8192;
+	peer->ts_value = 1;
+	tell_at(rig, peer, sent.options.ts_value, 0, 0);
+	cr_assert_not_null(rig_event(rig, VLY_OPEN));
+	return rig_event(rig, VLY_OPEN)->conn;
+}
+
+/*
+ * A queue makes the path 20 times as long as it was. The first of ten is late and sent again; what answers then
+ * is the first one's own arrival, and soon. Taken for an answer to the second, all others would be lost.
+ */
+Test(tcp_sack, an_answer_to_the_first_is_not_taken_for_one_to_the_second)
+{
+	const uint32_t mss = MSS - VLY_TCP_TS_BYTES;
+	struct rig rig;
+	struct peer peer;
+	struct sent sent;
+
+	rig_open(&rig, "");
+	vly_conn conn = accept_with_times(&rig, &peer);
+	uint32_t base = peer.ack, echo = vly_tcp_ts_now(rig.inet);
+
+	/* a round trip of 1 ms */
+	rig_send(&rig, conn, 2 * mss);
+	rig_settle(&rig);
+	rig_pass(&rig, 1);
+	peer.ack = base += 2 * mss;
+	tell_at(&rig, &peer, echo, 0, 0);
+	/* a flight, and 20 ms later the second of it is the first to arrive */
+	echo = vly_tcp_ts_now(rig.inet);
+	rig_send(&rig, conn, 10 * mss);
+	rig_settle(&rig);
+	cr_assert_eq(count_acks(&sent), 12);
+	rig_pass(&rig, 20);
+	count_acks(&sent); /* a tail-loss probe, maybe */
+	tell_at(&rig, &peer, echo, base + mss, base + 2 * mss);
+	tell_at(&rig, &peer, echo, base + mss, base + 3 * mss);
+	tell_at(&rig, &peer, echo, base + mss, base + 4 * mss);
+	rig_pass(&rig, 2);
+	cr_assert_geq(count_acks(&sent), 1);
+	uint64_t before = rig.inet->stats.tcp_retransmit;
+
+	rig_pass(&rig, 3);
+	peer.ack = base + mss;
+	tell_at(&rig, &peer, echo, base + mss, base + 4 * mss);
+	rig_pass(&rig, 1);
+	cr_assert_eq(rig.inet->stats.tcp_retransmit, before);
+	cr_assert_eq(vly_tcp_side(rig.inet, rig_tcp(&rig, conn))->lost, 0);
+	rig_close(&rig);
+}
+
+Test(tcp_sack, no_round_trip_is_measured_shorter_than_it_was)
+{
+	struct rig rig;
+	struct peer peer;
+	vly_conn conn;
+	uint32_t base = ten_under_way(&rig, &peer, &conn);
+	const uint32_t edges[] = {base + 8 * MSS, base + 9 * MSS};
+
+	/* the core is taken off its CPU for 7 ms between its look at the clock and the arrival of the ACK */
+	hand.slow_ns = 7 * MS;
+	tell(&rig, &peer, edges, 1);
+	hand.slow_ns = 0;
+	cr_assert_geq(vly_tcp_side(rig.inet, rig_tcp(&rig, conn))->min_rtt, vly_tick_of(8 * MS));
+	rig.now_ns = vly_clock_ns();
+	rig_close(&rig);
+}
+
+Test(tcp_sack, the_reordering_window_grows_wherever_the_numbers_stand)
+{
+	static const uint32_t starts[] = {0x10000000u, 0x7ffffff0u, 0x90000000u, 0xfffff000u};
+
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		struct rig rig;
+		struct peer peer;
+		struct sent sent;
+
+		rig_open(&rig, "");
+		vly_conn conn = rig_accept(&rig, &peer);
+		struct vly_tcp *tcp = rig_tcp(&rig, conn);
+
+		tcp->snd_una = tcp->snd_nxt = peer.ack = starts[i];
+		rig_send(&rig, conn, 10 * MSS);
+		rig_settle(&rig);
+		cr_assert_eq(count_acks(&sent), 10);
+		rig_pass(&rig, 1);
+		const uint32_t twice[] = {starts[i], starts[i] + MSS};
+
+		peer.ack = starts[i] + 2 * MSS;
+		tell(&rig, &peer, twice, 1);
+		cr_assert_eq(vly_tcp_side(rig.inet, tcp)->reo_mult, 2);
+		/* once in a round trip */
+		tell(&rig, &peer, twice, 1);
+		cr_assert_eq(vly_tcp_side(rig.inet, tcp)->reo_mult, 2);
+		rig_close(&rig);
+	}
+}
