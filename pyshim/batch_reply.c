@@ -148,11 +148,32 @@ static int check_lengths(const struct batch *batch, const Py_buffer *lengths, Py
 	return -1;
 }
 
+/* Rows of one length: what each message costs again and again stays in registers. */
+static int send_uniform(struct batch *batch, const uint8_t *from)
+{
+	struct engine *engine = batch->engine;
+	struct vly_core *core = engine->core;
+	const struct arena *arena = batch->arena;
+	const uint64_t *conns = arena->conns;
+	uint32_t rows = arena->rows, len = arena->uniform;
+
+	for (uint32_t i = 0; i < rows; i++, from += len) {
+		if (likely(core && vly_send(core, conns[i], from, len) == 0))
+			continue;
+		/* a refusal once more: it changes nothing, and is dealt with there */
+		if (send_row(engine, conns[i], from, len))
+			return -1;
+	}
+	return 0;
+}
+
 static int send_rows(struct batch *batch, const Py_buffer *data, const Py_buffer *lengths)
 {
 	const struct arena *arena = batch->arena;
 	const uint8_t *from = data ? data->buf : arena->data;
 
+	if (arena->uniform && !lengths)
+		return send_uniform(batch, from);
 	for (uint32_t i = 0; i < arena->rows; i++) {
 		uint32_t len = lengths ? (uint32_t)length_at(lengths, i) : arena_length(arena, i);
 
