@@ -16,7 +16,8 @@ from peers import (PATIENCE_S, SANITIZED, Thread, connect, descriptors, environm
 
 NICS = nics()
 MODES = ('inline', 'thread')
-LIVES = 50 if SANITIZED else 500
+# As many take minutes where every block and every access is checked.
+LIVES = 50 if SANITIZED or hasattr(sys, 'gettotalrefcount') else 500
 ROUNDS = 5
 
 
