@@ -8,6 +8,7 @@
 #include "nic/inet/dpdk/counters.h"
 #include "nic/inet/dpdk/wire.h"
 #include "nic/inet/eth.h"
+#include "nic/inet/wire_options.h"
 
 #define LOOK_UP_NS 100000000u /* between two looks at a link that is up, */
 #define LOOK_DOWN_NS 2000000u /* and at one that is down */
@@ -175,7 +176,7 @@ static void ask_checksums(struct rte_mbuf *mbuf, const uint8_t *data)
 						     : 0);
 }
 
-/* Puts `mbuf`, which is ours, among those that have come. */
+/* Puts `mbuf`, which is ours, among those that have come. No port completes its checksums. */
 static void loop_back(struct wire *w, struct rte_mbuf *mbuf)
 {
 	if (!mbuf || w->looped_count == LOOPED_MAX) {
@@ -183,6 +184,11 @@ static void loop_back(struct wire *w, struct rte_mbuf *mbuf)
 		rte_pktmbuf_free(mbuf);
 		return;
 	}
+	if (mbuf->ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
+		vly_wire_complete(&(struct vly_frame){.data = rte_pktmbuf_mtod(mbuf, uint8_t *),
+						      .len = mbuf->data_len,
+						      .flags = VLY_FRAME_COMPLETE});
+	mbuf->ol_flags = 0;
 	w->looped[w->looped_count++] = mbuf;
 }
 

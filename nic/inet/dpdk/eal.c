@@ -83,6 +83,8 @@ void vly_dpdk_log_forget(void)
 static const struct {
 	const char *word, *fix;
 } fixes[] = {
+	{"create xsk socket",
+	 "another process has this queue; or this one had it, whose driver keeps it to its end: start anew"},
 	{"larger than combined",
 	 "the interface has fewer queues: queue_count=1, or more of them (ethtool -L NAME combined N)"},
 	{"cannot attach the device",

@@ -160,9 +160,9 @@ static int make(struct vly_dpdk_pool *pool)
 
 	snprintf(name, sizeof(name), "volley%u",
 		 atomic_fetch_add_explicit(&made, 1, memory_order_relaxed));
-	pool->mempool = rte_mempool_create_empty(
-		name, pool->count, element_bytes(pool->room_bytes),
-		VLY_MIN(CACHE, pool->count / 4), sizeof(private), SOCKET_ID_ANY, POOL_FLAGS);
+	pool->mempool = rte_mempool_create_empty(name, pool->count, element_bytes(pool->room_bytes),
+						 VLY_MIN(CACHE, pool->count / 4), sizeof(private),
+						 SOCKET_ID_ANY, POOL_FLAGS);
 	if (!pool->mempool)
 		return -rte_errno;
 	/* Its cache is what its core works with; the ring behind it may be met by a driver's thread. */
@@ -206,8 +206,9 @@ void vly_dpdk_pool_close(struct vly_dpdk_pool *pool)
 {
 	struct rte_mempool *mempool = pool->mempool;
 
-	if (mempool && mempool->populated_size == mempool->size && rte_mempool_in_use_count(mempool))
-		vly_log(VLY_LOG_WARN, "wire dpdk: the driver kept %u mbufs",
+	if (mempool && mempool->populated_size == mempool->size &&
+	    rte_mempool_in_use_count(mempool))
+		vly_log(VLY_LOG_INFO, "wire dpdk: the driver kept %u mbufs",
 			rte_mempool_in_use_count(mempool));
 	rte_mempool_free(mempool);
 	pool->mempool = NULL;
