@@ -181,7 +181,7 @@ class Kernel(unittest.TestCase):
             sock = self.connect()
             netns.lose(1)
             self.addCleanup(netns.stop_losing)
-            self.exchange(sock, 2 * MEGABYTE)
+            self.exchange(sock, max(2 * MEGABYTE, BULK // 4))
 
     def test_bulk_with_faults_of_every_kind_is_the_same(self):
         with self.serve(',loss=0.01,dup=0.01,reorder=0.02,corrupt=0.005,seed=3', 'impair,'):
