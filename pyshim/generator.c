@@ -16,36 +16,55 @@
 #include "volley/volley.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define BURST 64u             /* messages shown to the consumer at once */
-#define AHEAD 8u              /* messages whose memory is asked for in advance */
-#define TAKEN_NS 20000        /* between two looks at the clock: somebody else had the CPU */
-#define OVERTIME_NS 10000000  /* beyond a step's end, for what was due in it */
-#define NAP_NS 20000 /* before the beginning */
+#define BURST_BYTES                                                                                \
+	16384u         /* shown to the consumer at once: what takes a few microseconds to write */
+#define BURST_MAX 256u /* messages of it */
+#define WRITE_AHEAD 8u /* messages whose memory is asked for in advance */
+#define READ_AHEAD 32u /* each comes from another cache */
+#define TAKEN_NS 20000 /* between two looks at the clock: somebody else had the CPU */
+#define OVERTIME_NS 10000000 /* beyond a step's end, for what was due in it */
+#define NAP_NS 20000         /* before the beginning */
+#define FRACTION_BITS 20u    /* of a nanosecond, in a burst's due times */
 
-/* What stands beside a payload, which begins with the first two. */
-struct entry {
-	uint64_t number, stamp_ns;
-	uint32_t index;
-};
+/* A line that is going to be written is wanted whole: a read alone would have to ask twice. */
+#if defined(__x86_64__)
+#define WRITES_AHEAD                                                                               \
+	__attribute__((target("prfchw"))) /* nothing happens on a CPU that has it not */
+#else
+#define WRITES_AHEAD
+#endif
+
+/*
+ * Messages lie in chunks: first their connections, then their payloads, which begin with number and due
+ * time. The chunk that was given back last is filled next: as long as the consumer keeps up, a few of
+ * them go to and fro between two caches, however much may wait in the ring.
+ */
+#define CHUNK SOURCE_RING_MIN /* messages */
 
 struct generator {
 	struct source_spec spec;
 	struct meter *meter;
-	struct entry *entries;
-	uint8_t *payloads;
-	size_t stride, memory_bytes;
-	uint32_t mask;
+	uint8_t *memory;
+	uint32_t *order; /* at (n / CHUNK) & order_mask: the chunk of message n; published with `head` */
+	uint32_t *spare; /* chunks that nobody uses; the generator's */
+	size_t stride, chunk_bytes, memory_bytes;
+	uint32_t order_mask;
 	pthread_t thread;
 
 	/* written by the thread */
 	alignas(128) _Atomic uint64_t head; /* release: messages before it are whole */
 	uint64_t tail_seen, random;
-	uint64_t looked_ns, taken_ns; /* the last look; what others took of the CPU since the beginning */
-	uint32_t next;                /* linear order */
+	uint64_t freed; /* chunks that came back */
+	uint8_t *filling;
+	uint64_t looked_ns,
+		taken_ns; /* the last look; what others took of the CPU since the beginning */
+	uint32_t spare_count;
+	uint32_t next; /* linear order */
 
 	/* written by the consumer */
 	alignas(128) _Atomic uint64_t tail; /* release: those before it are given back */
 	uint64_t head_seen, taken;
+	const uint8_t *reading; /* the chunk of `taken` */
 	atomic_bool started, over;
 };
 
@@ -58,19 +77,6 @@ static void pin(int cpu)
 	CPU_ZERO(&set);
 	CPU_SET((unsigned)cpu, &set);
 	(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set); /* slower, not wrong */
-}
-
-/* xorshift64* (Vigna 2016), scaled by a multiplication. */
-static uint32_t pick(struct generator *g)
-{
-	if (g->spec.linear) {
-		g->next = g->next + 1 < g->spec.conns ? g->next + 1 : 0;
-		return g->next;
-	}
-	g->random ^= g->random >> 12;
-	g->random ^= g->random << 25;
-	g->random ^= g->random >> 27;
-	return (uint32_t)(((g->random * 2685821657736338717u >> 32) * g->spec.conns) >> 32);
 }
 
 /* Where the schedule stands. */
@@ -105,51 +111,143 @@ static uint64_t pace_due(const struct pace *pace, uint64_t now_ns)
 		       : 0;
 }
 
-static void write_message(struct generator *g, uint64_t at, uint64_t number, uint64_t stamp_ns)
-{
-	uint8_t *data = g->payloads + (at & g->mask) * g->stride;
-	struct entry *entry = &g->entries[at & g->mask];
+/* What the messages of a burst have: the first one's, and what is added from one to the next. */
+struct burst {
+	uint64_t number;
+	uint64_t due_ns, fraction, step; /* the latter two in 2^-FRACTION_BITS ns */
+};
 
-	__builtin_prefetch(g->payloads + ((at + AHEAD) & g->mask) * g->stride, 1);
-	__builtin_prefetch(&g->entries[(at + AHEAD) & g->mask], 1);
-	*entry = (struct entry){number, stamp_ns, pick(g)};
-	memcpy(data, entry, g->spec.len < 16 ? g->spec.len : 16);
-	/* as a card writes them: each line of it is new to the consumer's cache */
-	for (uint64_t line = 64; line < g->spec.len; line += 64)
-		data[line] = (uint8_t)number;
+/* xorshift64* (Vigna 2016), scaled by a multiplication. */
+static inline uint32_t pick(uint64_t *random, uint64_t conns)
+{
+	*random ^= *random >> 12;
+	*random ^= *random << 25;
+	*random ^= *random >> 27;
+	return (uint32_t)(((*random * 2685821657736338717u >> 32) * conns) >> 32);
 }
 
+static inline uint32_t next_conn(uint32_t *next, uint64_t conns)
+{
+	*next = *next + 1 < conns ? *next + 1 : 0;
+	return *next;
+}
+
+/* Writes so many messages into the chunk that is being filled, from `place` on. */
+WRITES_AHEAD static void write_messages(struct generator *g, uint32_t place, uint32_t count,
+					struct burst *burst)
+{
+	const size_t stride = g->stride, len = g->spec.len;
+	const uint64_t conns = g->spec.conns;
+	const bool linear = g->spec.linear;
+	uint32_t *index = (uint32_t *)(void *)g->filling + place, next = g->next;
+	uint8_t *data = g->filling + CHUNK * sizeof(uint32_t) + place * stride;
+	uint8_t *last = g->filling + g->chunk_bytes - stride;
+	struct burst at = *burst;
+	uint64_t random = g->random;
+
+	for (uint32_t i = 0; i < count; i++, data += stride) {
+		uint8_t *ahead = data + WRITE_AHEAD * stride;
+		uint64_t words[2] = {at.number++, at.due_ns + (at.fraction >> FRACTION_BITS)};
+
+		__builtin_prefetch(ahead < last ? ahead : last, 1);
+		memcpy(data, words, sizeof(words));
+		index[i] = linear ? next_conn(&next, conns) : pick(&random, conns);
+		at.fraction += at.step;
+		/* as a card writes them: each line of it is new to the consumer's cache */
+		for (size_t line = 64; line < len; line += 64)
+			data[line] = (uint8_t)at.number;
+	}
+	g->random = random;
+	g->next = next;
+	*burst = at;
+}
+
+/* What the consumer has given back by now. */
+static void see_tail(struct generator *g)
+{
+	g->tail_seen = atomic_load_explicit(&g->tail, memory_order_acquire);
+	while (g->freed < g->tail_seen / CHUNK)
+		g->spare[g->spare_count++] = g->order[g->freed++ & g->order_mask];
+}
+
+/* There is always one: there are as many as the ring takes, and one more for one that is half given back. */
+static void next_chunk(struct generator *g, uint64_t head)
+{
+	uint32_t chunk;
+
+	see_tail(g);
+	chunk = g->spare[--g->spare_count];
+	g->order[(head / CHUNK) & g->order_mask] = chunk;
+	g->filling = g->memory + chunk * g->chunk_bytes;
+}
+
+/* Writes `count` messages at `head`, for which there is room. */
+static void put_messages(struct generator *g, uint64_t head, uint64_t count, struct burst *burst)
+{
+	while (count) {
+		uint32_t place = (uint32_t)(head % CHUNK);
+		uint32_t part = count < CHUNK - place ? (uint32_t)count : CHUNK - place;
+
+		if (place == 0)
+			next_chunk(g, head);
+		write_messages(g, place, part, burst);
+		head += part;
+		count -= part;
+	}
+	atomic_store_explicit(&g->head, head, memory_order_release);
+}
+
+/* What became of a burst, whose first message was due at due_ns. */
+struct offered {
+	uint64_t count, put, due_ns; /* put: into the ring */
+};
+
 /* Offers messages first..first + count of the step. */
-static void offer(struct generator *g, const struct pace *pace, uint64_t first, uint64_t count)
+static struct offered offer(struct generator *g, const struct pace *pace, uint64_t first,
+			    uint64_t count)
 {
 	uint64_t head = atomic_load_explicit(&g->head, memory_order_relaxed);
-	uint64_t room, put;
 	/* on the clock's time; the nth message of a step is due after n intervals */
-	uint64_t begin_ns = pace->begin_ns + g->taken_ns;
-	double stamp_ns = (double)(first + 1) * pace->ns_each;
+	uint64_t due_ns = (uint64_t)((double)(first + 1) * pace->ns_each);
+	struct burst burst = {
+		.number = pace->before + first,
+		.due_ns = pace->begin_ns + g->taken_ns + due_ns,
+		.step = (uint64_t)(pace->ns_each * (1u << FRACTION_BITS)),
+	};
+	struct offered offered = {.count = count, .due_ns = burst.due_ns};
+	uint64_t room;
 
-	if (head + count - g->tail_seen > (uint64_t)g->mask + 1)
-		g->tail_seen = atomic_load_explicit(&g->tail, memory_order_acquire);
-	room = (uint64_t)g->mask + 1 - (head - g->tail_seen);
-	put = count < room ? count : room;
-	for (uint64_t i = 0; i < put; i++, stamp_ns += pace->ns_each)
-		write_message(g, head + i, pace->before + first + i,
-			      begin_ns + (uint64_t)stamp_ns);
-	atomic_store_explicit(&g->head, head + put, memory_order_release);
+	burst.fraction = (uint64_t)(((double)(first + 1) * pace->ns_each - (double)due_ns) *
+				    (1u << FRACTION_BITS));
+	if (head + count - g->tail_seen > g->spec.ring)
+		see_tail(g);
+	room = g->spec.ring - (head - g->tail_seen);
+	offered.put = count < room ? count : room;
+	put_messages(g, head, offered.put, &burst);
+	return offered;
+}
 
-	uint64_t now_ns = vly_now_ns();
-	uint64_t due_ns = begin_ns + (uint64_t)((double)(first + 1) * pace->ns_each);
+/* It was done at now_ns, after took_ns. */
+static void note(struct generator *g, const struct offered *offered, uint64_t now_ns,
+		 uint64_t took_ns)
+{
 	uint32_t slice = meter_slice(g->meter, now_ns);
+	uint64_t dropped = offered->count - offered->put, due_ns = offered->due_ns;
 
-	meter_add(&g->meter->offered, count);
-	meter_add(&g->meter->offered_slices[slice], count);
-	if (put < count) {
-		meter_add(&g->meter->dropped, count - put);
-		meter_add(&g->meter->dropped_slices[slice], count - put);
+	meter_add(&g->meter->offered, offered->count);
+	meter_add(&g->meter->offered_slices[slice], offered->count);
+	if (dropped) {
+		meter_add(&g->meter->dropped, dropped);
+		meter_add(&g->meter->dropped_slices[slice], dropped);
 	}
-	if (due_ns >= meter_read(&g->meter->window_begin_ns) &&
-	    due_ns < meter_read(&g->meter->window_end_ns))
-		meter_record(&g->meter->late, now_ns > due_ns ? now_ns - due_ns : 0, count);
+	if (due_ns < meter_read(&g->meter->window_begin_ns) ||
+	    due_ns >= meter_read(&g->meter->window_end_ns))
+		return;
+	meter_record(&g->meter->late, now_ns > due_ns ? now_ns - due_ns : 0, offered->count);
+	if (offered->put) {
+		meter_add(&g->meter->put, offered->put);
+		meter_add(&g->meter->putting_ns, took_ns);
+	}
 }
 
 /*
@@ -176,27 +274,36 @@ static void follow(struct generator *g)
 {
 	/* on the schedule's time */
 	struct pace pace = {.end_ns = meter_read(&g->meter->began_ns)};
+	const uint64_t burst_max = g->stride * BURST_MAX < BURST_BYTES ? BURST_MAX
+				   : g->stride < BURST_BYTES           ? BURST_BYTES / g->stride
+								       : 1;
 	uint64_t made = 0; /* of this step */
 
 	g->looked_ns = vly_now_ns();
-
 	if (!pace_next(&g->spec, &pace, 0))
 		return;
+	uint64_t now_ns = look(g);
 	while (!atomic_load_explicit(&g->over, memory_order_relaxed)) {
-		uint64_t now_ns = look(g);
 		uint64_t due = pace_due(&pace, now_ns);
 
 		if (due > made && now_ns < pace.end_ns + OVERTIME_NS) {
-			uint64_t burst = due - made < BURST ? due - made : BURST;
+			uint64_t count = due - made < burst_max ? due - made : burst_max;
+			uint64_t taken_ns = g->taken_ns, began_ns = g->looked_ns;
+			struct offered offered = offer(g, &pace, made, count);
 
-			offer(g, &pace, made, burst);
-			made += burst;
-		} else if (now_ns >= pace.end_ns) {
+			made += count;
+			now_ns = look(g);
+			note(g, &offered, g->looked_ns,
+			     g->taken_ns == taken_ns ? g->looked_ns - began_ns : 0);
+			continue;
+		}
+		if (now_ns >= pace.end_ns) {
 			pace.before += made;
 			made = 0;
 			if (!pace_next(&g->spec, &pace, pace.step + 1))
 				return;
 		}
+		now_ns = look(g);
 	}
 }
 
@@ -216,7 +323,8 @@ static void *run(void *arg)
 	atomic_store_explicit(&g->meter->window_begin_ns, began_ns + g->spec.from_ms * 1000000u,
 			      memory_order_relaxed);
 	atomic_store_explicit(&g->meter->window_end_ns,
-			      g->spec.until_ms ? began_ns + g->spec.until_ms * 1000000u : UINT64_MAX,
+			      g->spec.until_ms ? began_ns + g->spec.until_ms * 1000000u
+					       : UINT64_MAX,
 			      memory_order_relaxed);
 	atomic_store_explicit(&g->meter->began_ns, began_ns, memory_order_release);
 	follow(g);
@@ -236,6 +344,12 @@ void generator_release(struct generator *g)
 	atomic_store_explicit(&g->tail, g->taken, memory_order_release);
 }
 
+static inline const uint8_t *payload_of(const struct generator *g, const uint8_t *chunk,
+					uint32_t place)
+{
+	return chunk + CHUNK * sizeof(uint32_t) + place * g->stride;
+}
+
 bool generator_next(struct generator *g, struct generator_message *message)
 {
 	if (g->taken == g->head_seen) {
@@ -244,14 +358,23 @@ bool generator_next(struct generator *g, struct generator_message *message)
 			return false;
 	}
 	uint64_t at = g->taken++;
-	const struct entry *entry = &g->entries[at & g->mask];
+	uint32_t place = (uint32_t)(at % CHUNK);
+	uint32_t ahead = place + READ_AHEAD < CHUNK ? place + READ_AHEAD : CHUNK - 1;
+	uint64_t words[2];
 
-	__builtin_prefetch(g->payloads + ((at + AHEAD) & g->mask) * g->stride);
-	__builtin_prefetch(&g->entries[(at + AHEAD) & g->mask]);
-	message->stamp_ns = entry->stamp_ns;
-	message->number = entry->number;
-	message->index = entry->index;
-	message->data = g->payloads + (at & g->mask) * g->stride;
+	if (unlikely(place == 0)) {
+		g->reading = g->memory + g->order[(at / CHUNK) & g->order_mask] * g->chunk_bytes;
+		for (uint32_t i = 0; i < READ_AHEAD; i++)
+			__builtin_prefetch(payload_of(g, g->reading, i));
+	}
+	const uint8_t *data = payload_of(g, g->reading, place);
+
+	__builtin_prefetch(payload_of(g, g->reading, ahead));
+	memcpy(words, data, sizeof(words));
+	message->number = words[0];
+	message->stamp_ns = words[1];
+	message->index = ((const uint32_t *)(const void *)g->reading)[place];
+	message->data = (uint8_t *)(uintptr_t)data;
 	return true;
 }
 
@@ -266,7 +389,7 @@ uint32_t generator_skim(struct generator *g)
 	uint32_t count = (uint32_t)(head - g->taken);
 
 	/* not at every look: the line would travel to and fro */
-	if (count <= g->mask / 4)
+	if (count <= g->spec.ring / 4)
 		return 0;
 	g->taken = g->head_seen = head;
 	generator_release(g);
@@ -277,26 +400,39 @@ uint32_t generator_skim(struct generator *g)
 
 static int take_memory(struct generator *g)
 {
-	size_t slots = (size_t)g->mask + 1;
+	size_t chunks = g->spec.ring / CHUNK + 1, places = 2;
 
+	while (places < chunks)
+		places *= 2;
 	g->stride = (g->spec.len + 63) & ~(size_t)63;
-	g->memory_bytes = slots * (g->stride + sizeof(struct entry));
-	g->payloads = mmap(NULL, g->memory_bytes, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (g->payloads == MAP_FAILED) {
-		g->payloads = NULL;
+	g->chunk_bytes = CHUNK * (sizeof(uint32_t) + g->stride);
+	g->memory_bytes = chunks * g->chunk_bytes;
+	g->memory = mmap(NULL, g->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+	if (g->memory == MAP_FAILED) {
+		g->memory = NULL;
 		return -ENOMEM;
 	}
-	(void)madvise(g->payloads, g->memory_bytes, MADV_HUGEPAGE); /* slower, not wrong */
-	memset(g->payloads, 0, g->memory_bytes);
-	g->entries = (struct entry *)(void *)(g->payloads + slots * g->stride);
+	(void)madvise(g->memory, g->memory_bytes, MADV_HUGEPAGE); /* slower, not wrong */
+	memset(g->memory, 0, g->memory_bytes);
+	g->order = calloc(places, sizeof(*g->order));
+	g->spare = calloc(chunks, sizeof(*g->spare));
+	if (!g->order || !g->spare)
+		return -ENOMEM;
+	g->order_mask = (uint32_t)places - 1;
+	while (g->spare_count < chunks) {
+		g->spare[g->spare_count] = (uint32_t)(chunks - 1 - g->spare_count);
+		g->spare_count++;
+	}
 	return 0;
 }
 
 static void give_memory(struct generator *g)
 {
-	if (g->payloads)
-		munmap(g->payloads, g->memory_bytes);
+	if (g->memory)
+		munmap(g->memory, g->memory_bytes);
+	free(g->order);
+	free(g->spare);
 	free(g);
 }
 
@@ -311,7 +447,6 @@ int generator_open(const struct source_spec *spec, struct meter *meter, struct g
 	memset(g, 0, sizeof(*g));
 	g->spec = *spec;
 	g->meter = meter;
-	g->mask = (uint32_t)spec->ring - 1;
 	g->random = spec->seed;
 	error = take_memory(g);
 	if (error)

@@ -19,7 +19,7 @@ struct generator_message {
 	uint64_t stamp_ns; /* when it was due */
 	uint64_t number;   /* among all that were due; its first bytes, little-endian */
 	uint32_t index;    /* of its connection */
-	uint8_t *data;     /* valid until the generator_take() after the next */
+	uint8_t *data;     /* valid until the next generator_release() */
 };
 
 /* Takes all memory, starts the thread, which waits. The spec and the meter stay the caller's. 0 or -errno. */

@@ -11,7 +11,7 @@
  * after it died. Each counter has one writer and any number of readers, who need no order among them; so
  * all accesses are relaxed, but for `began_ns` and `done`, which publish what stands before them.
  */
-#define METER_MAGIC UINT64_C(0x766f6c6c65790001) /* the last digits are the layout's number */
+#define METER_MAGIC UINT64_C(0x766f6c6c65790002) /* the last digits are the layout's number */
 #define METER_SLICE_NS UINT64_C(10000000)
 #define METER_SLICES 4096u /* 41 s; what comes later is counted in the last one */
 
@@ -37,6 +37,7 @@ struct meter {
 	meter_count dropped; /* of them: the ring was full */
 	meter_count done;    /* release: the schedule is over */
 	meter_count generator_taken_ns; /* of its CPU in the window, by others */
+	meter_count put, putting_ns; /* messages of the window that found room, and what it took to write them */
 	struct meter_histogram late; /* how late the generator was itself, due messages of the window */
 	meter_count offered_slices[METER_SLICES], dropped_slices[METER_SLICES];
 

@@ -8,6 +8,7 @@
 
 #define SOURCE_STEPS_MAX 8
 #define SOURCE_METER_BYTES 128
+#define SOURCE_RING_MIN 256u
 
 /* So many messages per second for so long; 0 ms: for ever. */
 struct source_step {
@@ -30,7 +31,7 @@ struct source_spec {
 	 */
 	char meter[SOURCE_METER_BYTES]; /* its file, "" for none */
 	int cpu;                        /* of the generator's thread; -1: any */
-	uint64_t ring;                  /* messages that may wait, a power of two */
+	uint64_t ring;                  /* messages that may wait, a power of two, SOURCE_RING_MIN or more */
 	uint64_t from_ms, until_ms;     /* the window; until 0: for ever */
 	bool skim; /* thrown away unread: for what the generator alone can do */
 	struct source_step steps[SOURCE_STEPS_MAX];
