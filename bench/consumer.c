@@ -13,12 +13,15 @@
 
 #define SCRIPT "keepup.py"
 #define CONTROL "volley-control"
-#define BATCH 1024 /* messages of a poll at most */
 #define ON(feed) (1u << (feed))
-#define EVERYWHERE (ON(FEED_INTERNAL) | ON(FEED_KERNEL) | ON(FEED_LOOP))
-#define NETWORKS (ON(FEED_KERNEL) | ON(FEED_LOOP))
+#define NETWORKS (ON(FEED_KERNEL) | ON(FEED_LOOP) | ON(FEED_DPDK))
+#define EVERYWHERE (ON(FEED_INTERNAL) | NETWORKS)
 
-static const char *const feed_names[FEEDS] = {"internal", "uring", "loop"};
+static const char *const feed_names[FEEDS] = {"internal", "uring", "loop", "dpdk"};
+/* Messages of a poll at most. Over sockets a larger batch leaves the caches before its answers are sent. */
+static const unsigned int feed_batches[FEEDS] = {1024, 256, 512, 512};
+/* The row of volley pingpong whose engine is the same. */
+static const char *const feed_rows[FEEDS] = {"", "volley_uring", "volley_inet_burst", "volley_dpdk"};
 
 const char *feed_name(enum feed feed)
 {
@@ -80,6 +83,15 @@ static int run_quietly(struct words *words, char *line, size_t line_bytes)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/* Whether its source can be had: as for the row of the same engine. */
+static int check_feed(const struct variant_setting *setting, const struct consumer_setting *own,
+		      char *why, size_t why_bytes)
+{
+	const struct variant *row = variant_find(feed_rows[own->feed], NULL);
+
+	return row ? row->check(row, setting, why, why_bytes) : 0;
+}
+
 static int add_script(const struct variant *variant, const char *python, struct words *words)
 {
 	char path[PATH_MAX];
@@ -97,9 +109,13 @@ static int check_script(const struct variant *variant, const struct variant_sett
 	const struct consumer_setting *own = of(variant)->setting;
 	struct words words = {.count = 0};
 	char line[256];
-	int err = add_script(variant, setting->python, &words);
+	int err = check_feed(setting, own, why, why_bytes);
 
+	if (err)
+		return err;
+	err = add_script(variant, setting->python, &words);
 	err = err ? err : words_add(&words, "--check");
+	err = err ? err : words_add(&words, "--nic=%s", feed_names[own->feed]);
 	if (!err && own->module)
 		err = words_add(&words, "--consumer=%s", own->module);
 	err = err ? err : words_add(&words, "--work=%s", own->work);
@@ -114,21 +130,25 @@ static int check_script(const struct variant *variant, const struct variant_sett
 	if (code == 0)
 		return 0;
 	if (code == 127)
-		snprintf(why, why_bytes,
-			 "there is no Python at %s; apt install python3, or name one with --python PATH",
-			 setting->python);
+		snprintf(
+			why, why_bytes,
+			"there is no Python at %s; apt install python3, or name one with --python PATH",
+			setting->python);
 	else if (code == 3)
-		snprintf(why, why_bytes,
-			 "%s cannot import volley's module; apt install python3-dev and build again, or name the Python it was built for with --python PATH",
-			 setting->python);
+		snprintf(
+			why, why_bytes,
+			"%s cannot import volley's module; apt install python3-dev and build again, or name the Python it was built for with --python PATH",
+			setting->python);
 	else if (code == 4)
-		snprintf(why, why_bytes,
-			 "%s has no module numpy; apt install python3-numpy, or name another Python with --python PATH",
-			 setting->python);
+		snprintf(
+			why, why_bytes,
+			"%s has no module numpy; apt install python3-numpy, or name another Python with --python PATH",
+			setting->python);
 	else if (code == 5)
-		snprintf(why, why_bytes,
-			 "%s has no module uvloop; apt install python3-uvloop, or name another Python with --python PATH",
-			 setting->python);
+		snprintf(
+			why, why_bytes,
+			"%s has no module uvloop; apt install python3-uvloop, or name another Python with --python PATH",
+			setting->python);
 	else
 		snprintf(why, why_bytes, "%s cannot be loaded: %s",
 			 own->module ? own->module : variant->name, line);
@@ -140,21 +160,27 @@ static int command_script(const struct variant *variant, const struct variant_se
 			  struct words *words, char *why, size_t why_bytes)
 {
 	const struct consumer_setting *own = of(variant)->setting;
-	char nic[sizeof(own->source) + 16];
+	char nic[sizeof(own->source) + VARIANT_NIC_BYTES];
 	const char *host = variant->loop ? VARIANT_LOOP_HOST : setting->host;
 	int err = add_script(variant, setting->python, words);
 
 	snprintf(nic, sizeof(nic), "uring");
-	if (own->feed == FEED_INTERNAL)
+	if (own->feed == FEED_INTERNAL) {
 		snprintf(nic, sizeof(nic), "source:%s", own->source);
-	else if (variant->loop)
-		variant_loop_nic(variant, setting->loop, false, nic, sizeof(nic));
+	} else if (variant->loop) {
+		char wire[VARIANT_NIC_BYTES];
+
+		variant_loop_nic(variant, setting->loop, false, wire, sizeof(wire));
+		/* Python pays for each batch: it takes large ones */
+		snprintf(nic, sizeof(nic), "%s,burst=256", wire);
+	}
 	err = err ? err : words_add(words, "%u", setting->port);
 	err = err ? err : words_add(words, "%s", host);
 	err = err ? err : words_add(words, "--nic=%s", nic);
 	err = err ? err : words_add(words, "--connections=%u", setting->connections);
 	err = err ? err : words_add(words, "--size=%u", setting->size_bytes);
-	err = err ? err : words_add(words, "--batch=%u", BATCH);
+	err = err ? err : words_add(words, "--idle=%s", variant->idle_policy);
+	err = err ? err : words_add(words, "--batch=%u", feed_batches[own->feed]);
 	err = err ? err : words_add(words, "--work=%s", own->work);
 	err = err ? err : words_add(words, "--mode=%s", own->mode);
 	err = err ? err : words_add(words, "--gc=%s", own->gc);
@@ -177,10 +203,12 @@ static int command_script(const struct variant *variant, const struct variant_se
 static int check_control(const struct variant *variant, const struct variant_setting *setting,
 			 char *why, size_t why_bytes)
 {
+	const struct consumer_setting *own = of(variant)->setting;
 	char path[PATH_MAX];
 
-	(void)setting;
-	if (of(variant)->setting->feed != FEED_INTERNAL || variant_file(CONTROL, path, sizeof(path)) == 0)
+	if (own->feed != FEED_INTERNAL)
+		return check_feed(setting, own, why, why_bytes);
+	if (variant_file(CONTROL, path, sizeof(path)) == 0)
 		return 0;
 	snprintf(why, why_bytes, "%s was not built; build everything: make build", CONTROL);
 	return -ENOENT;
@@ -194,10 +222,14 @@ static int command_control(const struct variant *variant, const struct variant_s
 	char path[PATH_MAX];
 
 	if (own->feed != FEED_INTERNAL) {
-		const char *name = own->feed == FEED_LOOP ? "volley_inet" : "volley_uring";
-		const struct variant *row = variant_find(name, NULL);
+		const struct variant *row = variant_find(feed_rows[own->feed], NULL);
+		struct variant_setting one = *setting;
+		struct cpus first = *setting->cpus;
 
-		return row->command(row, setting, words, why, why_bytes);
+		/* as many cores as Python has */
+		first.count = first.count && variant->threads_max == 1 ? 1 : first.count;
+		one.cpus = &first;
+		return row->command(row, &one, words, why, why_bytes);
 	}
 	int err = variant_file(CONTROL, path, sizeof(path));
 	err = err ? err : words_add(words, "%s", path);
@@ -242,15 +274,20 @@ static int command_control(const struct variant *variant, const struct variant_s
 static struct consumer consumers[] = {
 	C_ROW("c_null", "null", ON(FEED_INTERNAL), "C: counts and sums"),
 	C_ROW("c_echo", "echo", EVERYWHERE, "C: and sends each back"),
-	PYTHON_ROW("volley_proto", "proto", EVERYWHERE, true, "Python: an asyncio Protocol on this engine"),
+	PYTHON_ROW("volley_proto", "proto", EVERYWHERE, true,
+		   "Python: an asyncio Protocol on this engine"),
 	PYTHON_ROW("volley_completion", "completion", EVERYWHERE, true,
 		   "Python: data_received returns the answer"),
 	PYTHON_ROW("volley_coro", "coro", EVERYWHERE, true, "Python: a coroutine per connection"),
 	PYTHON_ROW("volley_batch", "batch", EVERYWHERE, true, "Python: a loop over each batch"),
-	PYTHON_ROW("volley_columns", "columns", EVERYWHERE, true, "Python: numpy over whole batches"),
-	PYTHON_ROW("volley_loop", "loop", NETWORKS, true, "Python: streams on this engine's event loop"),
-	PYTHON_ROW("asyncio_proto", "asyncio_proto", ON(FEED_KERNEL), false, "Python: a Protocol on asyncio"),
-	PYTHON_ROW("uvloop_proto", "uvloop_proto", ON(FEED_KERNEL), false, "Python: a Protocol on uvloop"),
+	PYTHON_ROW("volley_columns", "columns", EVERYWHERE, true,
+		   "Python: numpy over whole batches"),
+	PYTHON_ROW("volley_loop", "loop", NETWORKS, true,
+		   "Python: streams on this engine's event loop"),
+	PYTHON_ROW("asyncio_proto", "asyncio_proto", ON(FEED_KERNEL), false,
+		   "Python: a Protocol on asyncio"),
+	PYTHON_ROW("uvloop_proto", "uvloop_proto", ON(FEED_KERNEL), false,
+		   "Python: a Protocol on uvloop"),
 	PYTHON_ROW("asyncio", "asyncio", ON(FEED_KERNEL), false, "Python: streams on asyncio"),
 	PYTHON_ROW("uvloop", "uvloop", ON(FEED_KERNEL), false, "Python: streams on uvloop"),
 };
@@ -279,7 +316,8 @@ struct consumer *consumer_find(const char *name, const char **nearest)
 void consumer_from_module(struct consumer *consumer, const char *name, const char *module)
 {
 	(void)module; /* the command's settings have it */
-	*consumer = (struct consumer)PYTHON_ROW("", "own", EVERYWHERE, true, "the consumer given with --consumer");
+	*consumer = (struct consumer)PYTHON_ROW("", "own", EVERYWHERE, true,
+						"the consumer given with --consumer");
 	consumer->variant.name = name;
 	consumer->variant.counts = false; /* it may */
 }
@@ -290,8 +328,31 @@ void consumer_from_exec(struct consumer *consumer, const char *name, const char 
 	variant_from_exec(&consumer->variant, name, command);
 }
 
-const char *consumer_refuses(const struct consumer *consumer, const struct consumer_setting *setting)
+void consumer_set_up(struct consumer *consumer, const struct consumer_setting *setting)
 {
+	struct variant *variant = &consumer->variant;
+
+	consumer->setting = setting;
+	variant->loop = setting->feed == FEED_LOOP || setting->feed == FEED_DPDK;
+	variant->memif = setting->feed == FEED_DPDK;
+	if (variant->exec)
+		return;
+	variant->nic = variant->loop ? ",ts=0" : feed_name(setting->feed);
+	variant->idle_policy = setting->feed == FEED_KERNEL ? "sleep" : "busy";
+	variant->fds_base = setting->feed == FEED_DPDK ? 128 : 64;
+	variant->threads_max = strcmp(setting->mode, "process") == 0 ? 0 : 1;
+}
+
+const char *consumer_refuses(const struct consumer *consumer,
+			     const struct consumer_setting *setting)
+{
+	bool inside = consumer->control || consumer->metered; /* on this engine */
+
+	if (strcmp(setting->mode, "process") == 0 && setting->feed != FEED_KERNEL)
+		return "several processes share a port of the kernel's; name its sockets with --source uring";
+	if (strcmp(setting->mode, "thread") == 0 &&
+	    (!inside || strcmp(consumer->variant.style, "loop") == 0))
+		return "an event loop has no engine on a thread of its own; leave --mode out";
 	if (consumer->feeds & ON(setting->feed)) {
 		if (strcmp(setting->work, "sink") == 0 && setting->feed != FEED_INTERNAL)
 			return "a sink answers nothing, and the load generator waits for answers; --source internal has no such wait";
@@ -299,6 +360,7 @@ const char *consumer_refuses(const struct consumer *consumer, const struct consu
 	}
 	if (setting->feed == FEED_INTERNAL)
 		return "it reads from sockets; name a network with --source uring";
-	return consumer->control ? "without answers the load generator does not know what arrived; c_echo does answer"
-				 : "it has kernel sockets only; name them with --source uring";
+	return consumer->control
+		       ? "without answers the load generator does not know what arrived; c_echo does answer"
+		       : "it has kernel sockets only; name them with --source uring";
 }

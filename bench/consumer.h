@@ -13,6 +13,7 @@ enum feed {
 	FEED_INTERNAL, /* a generator inside the consumer's process, on a CPU of its own; no network */
 	FEED_KERNEL,   /* the load generator, over kernel sockets; the consumer's engine on io_uring */
 	FEED_LOOP,     /* the same over the engine's own TCP/IP on a wire in memory */
+	FEED_DPDK,     /* and on two ports of DPDK's memif */
 	FEEDS
 };
 
@@ -26,7 +27,7 @@ int feed_of(const char *name);
 struct consumer_setting {
 	enum feed feed;
 	const char *work;   /* "echo", "sink", "record" */
-	const char *mode;   /* "inline", "thread" */
+	const char *mode;   /* "inline", "thread", "process" */
 	const char *gc;     /* "on", "off", "frozen" */
 	bool no_prefetch, compete;
 	uint32_t slow_ns;
@@ -41,7 +42,7 @@ struct consumer {
 	unsigned int feeds; /* bits: 1 << FEED_... */
 	bool control;       /* in C: what others are compared with */
 	bool metered;       /* tells lag, batches and time in Python */
-	const struct consumer_setting *setting; /* of the command; set before use */
+	const struct consumer_setting *setting; /* of the command, by consumer_set_up() */
 };
 
 /* The registry in order of listing; NULL past the last. Written by the command: its settings. */
@@ -51,6 +52,9 @@ struct consumer *consumer_find(const char *name, const char **nearest);
 /* Rows for --consumer and --exec; names live as long as the process. */
 void consumer_from_module(struct consumer *consumer, const char *name, const char *module);
 void consumer_from_exec(struct consumer *consumer, const char *name, const char *command);
+
+/* How it runs from there: before anything else is done with it. The setting stays the caller's. */
+void consumer_set_up(struct consumer *consumer, const struct consumer_setting *setting);
 
 /* Why it cannot take messages from there: NULL, it can. */
 const char *consumer_refuses(const struct consumer *consumer, const struct consumer_setting *setting);

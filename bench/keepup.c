@@ -20,6 +20,8 @@
 
 #define COMMAND KEEPUP_COMMAND
 #define OWN_MAX 8
+#define ATTEMPTS 4
+#define ATTEMPTS_MAX 9
 #define NS_PER_MS UINT64_C(1000000)
 #define RATE_LIMIT 1e9
 
@@ -38,6 +40,7 @@ enum key {
 	KEY_MIN,
 	KEY_MAX,
 	KEY_CONFIRM,
+	KEY_ATTEMPTS,
 	KEY_NO_OVERLOAD,
 	KEY_RESUME,
 	KEY_PLOT,
@@ -73,36 +76,46 @@ static const char doc[] =
 static const struct argp_option option_table[] = {
 	{NULL, 0, NULL, 0, "Consumer:", 5},
 	{"source", KEY_SOURCE, "NAME", 0,
-	 "where messages come from: internal (default), uring (kernel sockets), loop (this engine's TCP/IP in memory)", 0},
+	 "where messages come from: internal (default), uring (kernel sockets), loop (this engine's TCP/IP in memory), dpdk (and on DPDK's memif)",
+	 0},
 	{"work", KEY_WORK, "NAME", 0,
-	 "echo (default); sink: no answer; record: parse a binary record, update a dictionary, append to a column, echo", 0},
-	{"mode", KEY_MODE, "NAME", 0, "of the engine: inline (default) or thread", 0},
+	 "echo (default); sink: no answer; record: parse a binary record, update a dictionary, append to a column, echo",
+	 0},
+	{"mode", KEY_MODE, "NAME", 0,
+	 "of the engine: inline (default), thread, or process: one for each server CPU, two at least, on one port",
+	 0},
 	{"gc", KEY_GC, "NAME", 0, "the garbage collector: on (default), off, or frozen", 0},
 	{"no-prefetch", KEY_PREFETCH, NULL, 0, "without staged prefetch of a batch's objects", 0},
 	{"competing-thread", KEY_COMPETE, NULL, 0, "beside another Python thread that computes", 0},
 	{"slow", KEY_SLOW, "T", 0, "every message takes so much longer, calibrated: 1us, 500ns", 0},
 	{"consumer", KEY_CONSUMER, "MODULE:NAME", 0, "a consumer of your own, in any style", 0},
-	{"exec", KEY_EXEC, "COMMAND", 0, "any program that echoes, as for volley pingpong (network only)", 0},
+	{"exec", KEY_EXEC, "COMMAND", 0,
+	 "any program that echoes, as for volley pingpong (network only)", 0},
 	{NULL, 0, NULL, 0, "Search:", 6},
-	{"lag", KEY_LAG, "T", 0, "the limit of the 99th percentile, instead of 1 ms; the second stays a tenth of it", 0},
+	{"lag", KEY_LAG, "T", 0,
+	 "the limit of the 99th percentile, instead of 1 ms; the second stays a tenth of it", 0},
 	{"start", KEY_START, "RATE", 0, "the first rate (default 10k)", 0},
 	{"min-rate", KEY_MIN, "RATE", 0, "lower rates are not tried (default 100)", 0},
-	{"max-rate", KEY_MAX, "RATE", 0, "the highest rate that is tried (default 40M; over a network 10M)", 0},
+	{"max-rate", KEY_MAX, "RATE", 0,
+	 "the highest rate that is tried (default 40M; over a network 10M)", 0},
 	{"confirm", KEY_CONFIRM, "T", 0, "length of the confirming trial (default 2s)", 0},
+	{"attempts", KEY_ATTEMPTS, "N", 0, "of a trial that others disturbed (default 4)", 0},
 	{"no-overload", KEY_NO_OVERLOAD, NULL, 0, "do not offer more than it keeps up with", 0},
 	{"resume", KEY_RESUME, NULL, 0, "go on with the trials that --json FILE has already", 0},
 	{"save-plot", KEY_PLOT, "FILE", 0, "lag against rate, as FILE.png or FILE.svg", 0},
 	{0},
 };
 
-static const char *one_of(const char *option, const char *text, const char *const *names, size_t count)
+static const char *one_of(const char *option, const char *text, const char *const *names,
+			  size_t count)
 {
 	char list[128] = "";
 
 	for (size_t i = 0; i < count; i++) {
 		if (strcmp(text, names[i]) == 0)
 			return names[i];
-		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "",
+			 names[i]);
 	}
 	usage_error(COMMAND, "--%s: '%s' is none of %s", option, text, list);
 }
@@ -121,11 +134,15 @@ static double rate_of(const char *option, const char *text)
 	else if (end != text + digits || *end)
 		rate = -1;
 	if (rate < 0)
-		usage_error(COMMAND, "--%s: '%s' is not a rate; write 5000, 20k or 1.5M (messages per second)",
-			    option, text);
+		usage_error(
+			COMMAND,
+			"--%s: '%s' is not a rate; write 5000, 20k or 1.5M (messages per second)",
+			option, text);
 	if (rate < 100 || rate > RATE_LIMIT)
-		usage_error(COMMAND, "--%s: %s is out of range; 100 to 1000M messages per second are allowed",
-			    option, text);
+		usage_error(
+			COMMAND,
+			"--%s: %s is out of range; 100 to 1000M messages per second are allowed",
+			option, text);
 	return floor(rate);
 }
 
@@ -144,10 +161,11 @@ static double short_time(const char *option, const char *text, double min_ns, do
 		if (strcmp(end, units[i].unit) == 0)
 			ns = value * units[i].ns;
 	if (ns < 0)
-		usage_error(COMMAND, "--%s: '%s' is not a time; write 100us, 1ms or 500ns", option, text);
+		usage_error(COMMAND, "--%s: '%s' is not a time; write 100us, 1ms or 500ns", option,
+			    text);
 	if (ns < min_ns || ns > max_ns)
-		usage_error(COMMAND, "--%s: %s is out of range; %.0f ns to %.0f ms are allowed", option, text,
-			    min_ns, max_ns / 1e6);
+		usage_error(COMMAND, "--%s: %s is out of range; %.0f ns to %.0f ms are allowed",
+			    option, text, min_ns, max_ns / 1e6);
 	return ns;
 }
 
@@ -185,7 +203,8 @@ static void add_own(struct arguments *args, const char *text, bool exec)
 		static char names[OWN_MAX][16];
 		char *name = names[args->own_count - 1];
 
-		snprintf(name, sizeof(names[0]), args->own_count > 1 ? "exec-%u" : "exec", args->own_count);
+		snprintf(name, sizeof(names[0]), args->own_count > 1 ? "exec-%u" : "exec",
+			 args->own_count);
 		consumer_from_exec(consumer, name, text);
 	} else {
 		if (args->keepup.setting.module)
@@ -199,6 +218,7 @@ static void add_own(struct arguments *args, const char *text, bool exec)
 static bool parse_search(struct arguments *args, int key, const char *arg)
 {
 	struct keepup *keepup = &args->keepup;
+	uint64_t number;
 	char why[256];
 
 	switch (key) {
@@ -216,9 +236,14 @@ static bool parse_search(struct arguments *args, int key, const char *arg)
 		keepup->max = rate_of("max-rate", arg);
 		return true;
 	case KEY_CONFIRM:
-		if (option_duration(arg, 50 * NS_PER_MS, 30000 * NS_PER_MS, &keepup->plan.confirm_ns, why,
-				    sizeof(why)) != 0)
+		if (option_duration(arg, 50 * NS_PER_MS, 30000 * NS_PER_MS,
+				    &keepup->plan.confirm_ns, why, sizeof(why)) != 0)
 			usage_error(COMMAND, "--confirm: %s", why);
+		return true;
+	case KEY_ATTEMPTS:
+		if (option_number(arg, 1, ATTEMPTS_MAX, &number, why, sizeof(why)) != 0)
+			usage_error(COMMAND, "--attempts: %s", why);
+		keepup->attempts = (uint32_t)number;
 		return true;
 	case KEY_NO_OVERLOAD:
 		return keepup->no_overload = true;
@@ -234,8 +259,9 @@ static bool parse_search(struct arguments *args, int key, const char *arg)
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
-	static const char *const works[] = {"echo", "sink", "record"}, *const modes[] = {"inline", "thread"},
-		     *const gcs[] = {"on", "off", "frozen"};
+	static const char *const works[] = {"echo", "sink", "record"},
+				 *const modes[] = {"inline", "thread", "process"},
+				 *const gcs[] = {"on", "off", "frozen"};
 	struct arguments *args = state->input;
 	struct consumer_setting *setting = &args->keepup.setting;
 
@@ -247,14 +273,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_SOURCE:
 		if (feed_of(arg) < 0)
-			usage_error(COMMAND, "--source: '%s' is none of internal, uring, loop", arg);
+			usage_error(COMMAND,
+				    "--source: '%s' is none of internal, uring, loop, dpdk", arg);
 		setting->feed = (enum feed)feed_of(arg);
 		break;
 	case KEY_WORK:
 		setting->work = one_of("work", arg, works, 3);
 		break;
 	case KEY_MODE:
-		setting->mode = one_of("mode", arg, modes, 2);
+		setting->mode = one_of("mode", arg, modes, 3);
 		break;
 	case KEY_GC:
 		setting->gc = one_of("gc", arg, gcs, 3);
@@ -284,7 +311,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_child children[] = {{&load_options_argp, 0, NULL, 0}, {0}};
-static const struct argp parser = {option_table, parse_option, "CONSUMER...", doc, children, NULL, NULL};
+static const struct argp parser = {option_table, parse_option, "CONSUMER...", doc,
+				   children,     NULL,         NULL};
 
 static struct keepup *running;
 static atomic_int interrupted_by;
@@ -314,11 +342,14 @@ static void refuse(const struct keepup *keepup)
 	const char *dot = keepup->plot_path ? strrchr(keepup->plot_path, '.') : NULL;
 
 	if (keepup->rows_count == 0)
-		usage_error(COMMAND, "name at least one consumer, --consumer or --exec; --help lists them");
-	if (o->shape.rate_msg_per_s > 0 || o->runs_given || o->preset != PRESET_NONE || o->shape.think_max_ns ||
-	    o->shape.reconnect || o->syscalls)
-		usage_error(COMMAND, "--rate, --runs, --preset, --think, --reconnect and --syscalls have no meaning "
-				     "here: the rate is what is looked for");
+		usage_error(COMMAND,
+			    "name at least one consumer, --consumer or --exec; --help lists them");
+	if (o->shape.rate_msg_per_s > 0 || o->runs_given || o->preset != PRESET_NONE ||
+	    o->shape.think_max_ns || o->shape.reconnect || o->syscalls)
+		usage_error(
+			COMMAND,
+			"--rate, --runs, --preset, --think, --reconnect and --syscalls have no meaning "
+			"here: the rate is what is looked for");
 	if (keepup->start > keepup->max || keepup->min > keepup->start)
 		usage_error(COMMAND, "--start is not between --min-rate and --max-rate");
 	if (keepup->plot_path && o->json_path && strcmp(o->json_path, "-") == 0)
@@ -326,12 +357,16 @@ static void refuse(const struct keepup *keepup)
 	if (keepup->resume && (!o->json_path || strcmp(o->json_path, "-") == 0))
 		usage_error(COMMAND, "--resume needs the file to go on with: --json FILE");
 	if (keepup->plot_path && (!dot || (strcmp(dot, ".png") != 0 && strcmp(dot, ".svg") != 0)))
-		usage_error(COMMAND, "--save-plot: '%s' ends neither in .png nor in .svg", keepup->plot_path);
+		usage_error(COMMAND, "--save-plot: '%s' ends neither in .png nor in .svg",
+			    keepup->plot_path);
 	if (keepup->setting.feed == FEED_INTERNAL && (o->size_bytes < 16 || o->size_bytes > 65536))
-		usage_error(COMMAND, "--size: %u is out of range; 16 to 65536 are allowed from the internal source",
-			    o->size_bytes);
+		usage_error(
+			COMMAND,
+			"--size: %u is out of range; 16 to 65536 are allowed from the internal source",
+			o->size_bytes);
 	if (keepup->setting.feed == FEED_INTERNAL && keepup->plan.window_ns > 30000 * NS_PER_MS)
-		usage_error(COMMAND, "--duration: at most 30 s are allowed from the internal source");
+		usage_error(COMMAND,
+			    "--duration: at most 30 s are allowed from the internal source");
 }
 
 static void finish(struct keepup *keepup)
@@ -350,6 +385,7 @@ static void finish(struct keepup *keepup)
 	if (network && o->depth == 1)
 		o->depth = 64; /* else a connection would wait for its answer */
 	keepup->plan.window_ns = o->duration_ns;
+	keepup->plan.limit_ns = keepup->limits_ns[0];
 	keepup->plan.warmup_ns = o->warmup_ns;
 	if (keepup->max == 0)
 		keepup->max = network ? 10e6 : 40e6;
@@ -358,6 +394,8 @@ static void finish(struct keepup *keepup)
 	for (unsigned int i = 0; i < keepup->rows_count; i++) {
 		struct keepup_row *row = &keepup->rows[i];
 		const char *why = consumer_refuses(row->consumer, &keepup->setting);
+
+		consumer_set_up(row->consumer, &keepup->setting);
 		struct variant_setting setting = {
 			.host = "127.0.0.1",
 			.cpus = &o->server_cpus,
@@ -366,10 +404,10 @@ static void finish(struct keepup *keepup)
 			.python = o->python,
 		};
 
-		row->consumer->setting = &keepup->setting;
 		if (why)
 			snprintf(row->unavailable, sizeof(row->unavailable), "%s", why);
-		else if (row->consumer->variant.check(&row->consumer->variant, &setting, row->unavailable,
+		else if (row->consumer->variant.check(&row->consumer->variant, &setting,
+						      row->unavailable,
 						      sizeof(row->unavailable)) == 0)
 			row->unavailable[0] = '\0';
 	}
@@ -382,12 +420,14 @@ static void compare_with_control(struct keepup *keepup)
 	double control = 0;
 
 	for (unsigned int i = 0; i < keepup->rows_count; i++)
-		if (strcmp(keepup->rows[i].consumer->variant.name, name) == 0 && keepup->rows[i].answer.known[0])
+		if (strcmp(keepup->rows[i].consumer->variant.name, name) == 0 &&
+		    keepup->rows[i].answer.known[0])
 			control = keepup->rows[i].answer.searches[0].rate;
 	for (unsigned int i = 0; i < keepup->rows_count; i++)
-		keepup->rows[i].answer.kappa = control > 0 && keepup->rows[i].answer.known[0]
-						       ? keepup->rows[i].answer.searches[0].rate / control
-						       : (double)NAN;
+		keepup->rows[i].answer.kappa =
+			control > 0 && keepup->rows[i].answer.known[0]
+				? keepup->rows[i].answer.searches[0].rate / control
+				: (double)NAN;
 }
 
 static int exit_code_of(const struct keepup *keepup)
@@ -416,7 +456,9 @@ static int run(struct keepup *keepup)
 	(void)child_adopt_orphans();
 	(void)descriptors_raise();
 	/* A picture is drawn from a file; without one of the user's, from one of ours. */
-	static char drawn[] = "/tmp/volley-keepup-XXXXXX";
+	char drawn[48];
+
+	snprintf(drawn, sizeof(drawn), "/tmp/volley-keepup-%d-XXXXXX", (int)getpid());
 	int drawn_fd = keepup->plot_path && !o->json_path ? mkostemp(drawn, O_CLOEXEC) : -1;
 
 	if (drawn_fd >= 0) {
@@ -429,8 +471,8 @@ static int run(struct keepup *keepup)
 	progress_init(&keepup->progress, keepup->rows_count * 30,
 		      keepup->plan.warmup_ns + keepup->plan.window_ns + KEEPUP_TRIAL_OVERHEAD_NS);
 	fprintf(stderr, "volley keepup: consumer on CPU %s, messages from CPU %s; seed %llu\n",
-		cpus_format(&o->server_cpus, server, sizeof(server)), cpus_format(&o->load_cpus, load, sizeof(load)),
-		(unsigned long long)o->seed);
+		cpus_format(&o->server_cpus, server, sizeof(server)),
+		cpus_format(&o->load_cpus, load, sizeof(load)), (unsigned long long)o->seed);
 	keepup_prove_generator(keepup);
 	for (unsigned int i = 0; i < keepup->rows_count; i++) {
 		struct keepup_row *row = &keepup->rows[i];
@@ -452,11 +494,14 @@ static int run(struct keepup *keepup)
 	code = command_flush(COMMAND, out, exit_code_of(keepup));
 	keepup_file_answers(keepup);
 	result_end(&keepup->file,
-		   atomic_load_explicit(&keepup->interrupted, memory_order_relaxed) ? "interrupted" : "complete", code);
+		   atomic_load_explicit(&keepup->interrupted, memory_order_relaxed) ? "interrupted"
+										    : "complete",
+		   code);
 	int err = result_close(&keepup->file);
 	if (err) {
-		fprintf(stderr, "volley keepup: --json: writing %s failed: %s; the file is incomplete\n", o->json_path,
-			strerror(-err));
+		fprintf(stderr,
+			"volley keepup: --json: writing %s failed: %s; the file is incomplete\n",
+			o->json_path, strerror(-err));
 		return code == EXIT_OK ? EXIT_FAILED : code;
 	}
 	if (keepup->plot_path && keepup_plot(keepup, o->json_path) != 0 && code == EXIT_OK)
@@ -488,6 +533,7 @@ int command_keepup(int argc, char **argv)
 	keepup->start = 10e3;
 	keepup->min = 100;
 	keepup->plan.confirm_ns = 2000 * NS_PER_MS;
+	keepup->attempts = ATTEMPTS;
 	keepup->setting.work = "echo";
 	keepup->setting.mode = "inline";
 	keepup->setting.gc = "on";

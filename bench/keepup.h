@@ -59,6 +59,7 @@ struct keepup {
 	unsigned int rows_count;
 	double limits_ns[KEEPUP_LIMITS];
 	double start, min, max; /* of the searches, messages per second */
+	uint32_t attempts; /* of a trial that the machine disturbed */
 	bool no_overload, resume;
 	const char *plot_path; /* NULL: none */
 	int argc;
@@ -67,7 +68,7 @@ struct keepup {
 	struct result_file file;
 	struct keepup_past *pasts; /* owned */
 	size_t pasts_count, pasts_size;
-	double generator, ceiling; /* msg/s: what the generator can do, what C takes of it; NAN */
+	double generator, ceiling; /* msg/s: what the generator can do beside C, what C takes of it; NAN */
 	atomic_bool interrupted;
 };
 
@@ -78,7 +79,10 @@ const struct trial *keepup_trial(struct keepup *keepup, struct keepup_row *row, 
 /* Everything about one row. */
 void keepup_search_row(struct keepup *keepup, struct keepup_row *row);
 
-/* How much the generator can do, and a consumer in C of it. */
+/* The generator has to be able to do a fifth more than what it is asked to prove. */
+#define KEEPUP_GENERATOR_MARGIN 1.2
+
+/* How much the generator can do, and a consumer in C of it; nothing, where no rate comes near it. */
 void keepup_prove_generator(struct keepup *keepup);
 
 /* The result file: opened anew, or the past read from it and the rest to be appended. 0 or an exit code. */

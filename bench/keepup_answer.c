@@ -25,7 +25,8 @@ static char *grouped(double value, char text[CELL])
 	return text;
 }
 
-__attribute__((format(printf, 3, 4))) static void add(char *text, size_t text_bytes, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void add(char *text, size_t text_bytes,
+						      const char *format, ...)
 {
 	size_t used = strlen(text);
 	va_list args;
@@ -35,8 +36,8 @@ __attribute__((format(printf, 3, 4))) static void add(char *text, size_t text_by
 	va_end(args);
 }
 
-static void add_rate(const struct keepup *keepup, const struct keepup_answer *answer, unsigned int index,
-		     char *text, size_t text_bytes)
+static void add_rate(const struct keepup *keepup, const struct keepup_answer *answer,
+		     unsigned int index, char *text, size_t text_bytes)
 {
 	const struct search *search = &answer->searches[index];
 	char rate[CELL], lag[CELL];
@@ -48,8 +49,8 @@ static void add_rate(const struct keepup *keepup, const struct keepup_answer *an
 		add(text, text_bytes, "not with even %.0f msg/s within %s", search->min, lag);
 	else
 		add(text, text_bytes, "%s%s msg/s (p99 lag within %s%s)",
-		    search->at_max || answer->limited ? "at least " : "", grouped(search->rate, rate), lag,
-		    search->confirmed ? "" : ", not confirmed");
+		    search->at_max || answer->limited ? "at least " : "",
+		    grouped(search->rate, rate), lag, search->confirmed ? "" : ", not confirmed");
 }
 
 static void add_overload(const struct keepup_answer *answer, char *text, size_t text_bytes)
@@ -65,8 +66,8 @@ static void add_overload(const struct keepup_answer *answer, char *text, size_t 
 		}
 	if (!o)
 		return;
-	add(text, text_bytes, "; offered %.2g times as much it still does %.0f%% of that", keepup_overloads[worst],
-	    o->goodput_share * 100);
+	add(text, text_bytes, "; offered %.2g times as much it still does %.0f%% of that",
+	    keepup_overloads[worst], o->goodput_share * 100);
 	if (isfinite(o->recovery_ns))
 		add(text, text_bytes, " and is back within %s",
 		    sheet_time(fmax(o->recovery_ns, 1e7), time));
@@ -74,7 +75,8 @@ static void add_overload(const struct keepup_answer *answer, char *text, size_t 
 		add(text, text_bytes, " and does not come back");
 }
 
-void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, char *text, size_t text_bytes)
+void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, char *text,
+		     size_t text_bytes)
 {
 	const struct keepup_answer *answer = &row->answer;
 	const char *name = row->consumer->variant.name;
@@ -94,16 +96,19 @@ void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, 
 
 		add(text, text_bytes, "%s was interrupted", name);
 		if (s->passed > 0)
-			add(text, text_bytes, "; it keeps up with %s msg/s", grouped(s->passed, low));
+			add(text, text_bytes, "; it keeps up with %s msg/s",
+			    grouped(s->passed, low));
 		if (s->failed > 0)
-			add(text, text_bytes, "%s not with %s", s->passed > 0 ? " and" : ";", grouped(s->failed, high));
+			add(text, text_bytes, "%s not with %s", s->passed > 0 ? " and" : ";",
+			    grouped(s->failed, high));
 		add(text, text_bytes, ".");
 		return;
 	}
 	if (answer->known[0] && answer->searches[0].rate <= 0) {
 		char lag[CELL];
 
-		add(text, text_bytes, "%s does not keep up with even %.0f msg/s (p99 lag within %s).", name,
+		add(text, text_bytes,
+		    "%s does not keep up with even %.0f msg/s (p99 lag within %s).", name,
 		    answer->searches[0].min, sheet_time(keepup->limits_ns[0], lag));
 		return;
 	}
@@ -145,7 +150,8 @@ static void set_rate(struct sheet_row *row, enum column column, const struct kee
 			 grouped(answer->searches[index].rate, text));
 }
 
-static void set(struct sheet_row *row, enum column column, int digits, double value, const char *unit)
+static void set(struct sheet_row *row, enum column column, int digits, double value,
+		const char *unit)
 {
 	if (isnan(value))
 		snprintf(row->cells[column], CELL, "-");
@@ -168,24 +174,27 @@ static void fill(struct sheet_row *cells, const struct keepup_row *row)
 	if (twice->known && isinf(twice->recovery_ns))
 		snprintf(cells->cells[COL_RECOVERY], CELL, "never");
 	else
-		sheet_time(twice->known ? twice->recovery_ns : (double)NAN, cells->cells[COL_RECOVERY]);
+		sheet_time(twice->known ? twice->recovery_ns : (double)NAN,
+			   cells->cells[COL_RECOVERY]);
 }
 
 static void print_table(const struct keepup *keepup, FILE *out)
 {
-	static const char *const heads[COLS] = {"consumer", NULL, NULL, "of C", "us/msg", "batch", "goodput at 2x",
-						"back after"};
+	static const char *const heads[COLS] = {
+		"consumer", NULL, NULL, "of C", "us/msg", "batch", "goodput at 2x", "back after"};
 	struct sheet_row *rows = calloc(keepup->rows_count + 1, sizeof(*rows));
-	struct sheet sheet = {.columns_count = COLS, .rows = rows, .rows_count = keepup->rows_count};
+	struct sheet sheet = {
+		.columns_count = COLS, .rows = rows, .rows_count = keepup->rows_count};
 	char limits[KEEPUP_LIMITS][CELL + 16], lag[CELL];
 
 	if (!rows)
 		return;
 	for (unsigned int i = 0; i < KEEPUP_LIMITS; i++)
-		snprintf(limits[i], sizeof(limits[i]), "msg/s, %s", sheet_time(keepup->limits_ns[i], lag));
+		snprintf(limits[i], sizeof(limits[i]), "msg/s, %s",
+			 sheet_time(keepup->limits_ns[i], lag));
 	for (int c = 0; c < COLS; c++)
 		sheet.columns[c] = (struct sheet_column){
-			.head = c == COL_RATE	      ? limits[0]
+			.head = c == COL_RATE         ? limits[0]
 				: c == COL_RATE_SHORT ? limits[1]
 						      : heads[c],
 			.left = c == COL_NAME,
@@ -206,15 +215,21 @@ void keepup_print(const struct keepup *keepup, FILE *out)
 	fputc('\n', words);
 	for (unsigned int i = 0; i < keepup->rows_count; i++) {
 		keepup_sentence(keepup, &keepup->rows[i], text, sizeof(text));
-		fprintf(words, "%s%s\n", keepup->options.format == SHEET_MARKDOWN ? "- " : "", text);
+		fprintf(words, "%s%s\n", keepup->options.format == SHEET_MARKDOWN ? "- " : "",
+			text);
 	}
 	if (!isnan(keepup->generator) && !isnan(keepup->ceiling))
-		fprintf(words, "%sThe generator can offer %s msg/s, a consumer in C takes at most %s of it.\n",
-			keepup->options.format == SHEET_MARKDOWN ? "- " : "", grouped(keepup->generator, a),
-			grouped(keepup->ceiling, b));
+		fprintf(words,
+			"%sThe generator can offer %s msg/s, a consumer in C takes at most %s of it%s.\n",
+			keepup->options.format == SHEET_MARKDOWN ? "- " : "",
+			grouped(keepup->generator, a), grouped(keepup->ceiling, b),
+			keepup->generator < KEEPUP_GENERATOR_MARGIN * keepup->ceiling
+				? ": not a fifth more is left to prove that the consumer was the limit"
+				: "");
 	for (unsigned int i = 0; i < keepup->rows_count; i++)
 		if (keepup->rows[i].answer.taken_share > 0.01)
 			fprintf(words,
 				"Other work took up to %.0f%% of the CPUs while %s was measured: its rates may be too low.\n",
-				keepup->rows[i].answer.taken_share * 100, keepup->rows[i].consumer->variant.name);
+				keepup->rows[i].answer.taken_share * 100,
+				keepup->rows[i].consumer->variant.name);
 }

@@ -19,10 +19,11 @@ static json_t *settings_json(const struct keepup *keepup)
 	const struct consumer_setting *s = &keepup->setting;
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:i, s:s?, s:f, s:f, s:o}", "source",
-			 feed_name(s->feed), "work", s->work, "mode", s->mode, "gc", s->gc, "prefetch",
-			 !s->no_prefetch, "competing_thread", s->compete, "slowed_by_ns", (int)s->slow_ns,
-			 "module", s->module, "confirm_s", (double)keepup->plan.confirm_ns / 1e9,
-			 "max_rate_msg_per_s", keepup->max, "lag_limits_ns",
+			 feed_name(s->feed), "work", s->work, "mode", s->mode, "gc", s->gc,
+			 "prefetch", !s->no_prefetch, "competing_thread", s->compete,
+			 "slowed_by_ns", (int)s->slow_ns, "module", s->module, "confirm_s",
+			 (double)keepup->plan.confirm_ns / 1e9, "max_rate_msg_per_s", keepup->max,
+			 "lag_limits_ns",
 			 json_pack("[f, f]", keepup->limits_ns[0], keepup->limits_ns[1]));
 }
 
@@ -70,7 +71,8 @@ static const char *name_of(const struct keepup *keepup, const char *name)
 	for (unsigned int i = 0; name && i < keepup->rows_count; i++)
 		if (strcmp(keepup->rows[i].consumer->variant.name, name) == 0)
 			return keepup->rows[i].consumer->variant.name;
-	return name && strcmp(name, "c_null") == 0 ? consumer_find("c_null", NULL)->variant.name : NULL;
+	return name && strcmp(name, "c_null") == 0 ? consumer_find("c_null", NULL)->variant.name
+						   : NULL;
 }
 
 /* Whether a file with this header may be gone on with; its seed is taken over. */
@@ -79,16 +81,19 @@ static bool fits(struct keepup *keepup, const json_t *header, char *why, size_t 
 	const json_t *plan = json_object_get(header, "plan");
 	json_t *settings = settings_json(keepup);
 	bool same = json_equal(settings, json_object_get(header, "keepup")) &&
-		    json_integer_value(json_object_get(plan, "connections")) == keepup->options.connections &&
-		    json_integer_value(json_object_get(plan, "size_bytes")) == keepup->options.size_bytes &&
+		    json_integer_value(json_object_get(plan, "connections")) ==
+			    keepup->options.connections &&
+		    json_integer_value(json_object_get(plan, "size_bytes")) ==
+			    keepup->options.size_bytes &&
 		    fabs(json_real_value(json_object_get(plan, "duration_s")) -
 			 (double)keepup->plan.window_ns / 1e9) < 1e-9;
 
 	json_decref(settings);
 	keepup->options.seed = (uint64_t)json_integer_value(json_object_get(header, "seed"));
 	if (!same)
-		snprintf(why, why_bytes,
-			 "it was begun with other settings; give the same ones, or another --json FILE");
+		snprintf(
+			why, why_bytes,
+			"it was begun with other settings; give the same ones, or another --json FILE");
 	return same;
 }
 
@@ -130,7 +135,8 @@ static int read_past(struct keepup *keepup, FILE *in, FILE *out, char *why, size
 
 			headed = true;
 			if (!workload || strcmp(workload, KEEPUP_COMMAND) != 0) {
-				snprintf(why, why_bytes, "it is not a result file of volley keepup");
+				snprintf(why, why_bytes,
+					 "it is not a result file of volley keepup");
 				err = -EBADMSG;
 			} else if (!fits(keepup, line, why, why_bytes)) {
 				err = -EBADMSG;
@@ -167,7 +173,8 @@ static int resume(struct keepup *keepup, const char *path)
 	if (err) {
 		if (out)
 			remove(beside);
-		fprintf(stderr, "volley keepup: --resume: %s: %s\n", path, why[0] ? why : strerror(-err));
+		fprintf(stderr, "volley keepup: --resume: %s: %s\n", path,
+			why[0] ? why : strerror(-err));
 		return err;
 	}
 	keepup->file.path = path;
@@ -187,14 +194,16 @@ int keepup_file_open(struct keepup *keepup)
 	}
 	err = result_open(&keepup->file, path);
 	if (err) {
-		fprintf(stderr, "volley keepup: --json: cannot write %s: %s\n", path, strerror(-err));
+		fprintf(stderr, "volley keepup: --json: cannot write %s: %s\n", path,
+			strerror(-err));
 		return EXIT_ENVIRONMENT;
 	}
 	write_header(keepup);
 	return 0;
 }
 
-void keepup_file_trial(struct keepup *keepup, const struct keepup_row *row, const struct trial *trial)
+void keepup_file_trial(struct keepup *keepup, const struct keepup_row *row,
+		       const struct trial *trial)
 {
 	(void)row;
 	keepup->file.runs[trial->run.status]++;
@@ -216,10 +225,11 @@ static json_t *overloads_json(const struct keepup_answer *answer)
 		const struct keepup_overload *o = &answer->overloads[i];
 
 		if (o->known)
-			json_array_append_new(
-				array, json_pack("{s:f, s:o, s:o, s:b}", "factor", keepup_overloads[i],
-						 "goodput_share", number(o->goodput_share), "recovery_ns",
-						 number(o->recovery_ns), "held", o->held));
+			json_array_append_new(array,
+					      json_pack("{s:f, s:o, s:o, s:b}", "factor",
+							keepup_overloads[i], "goodput_share",
+							number(o->goodput_share), "recovery_ns",
+							number(o->recovery_ns), "held", o->held));
 	}
 	return array;
 }
@@ -235,21 +245,24 @@ void keepup_file_answers(struct keepup *keepup)
 
 		for (unsigned int k = 0; k < KEEPUP_LIMITS; k++)
 			json_array_append_new(
-				rates, json_pack("{s:f, s:o, s:b, s:b}", "lag_limit_ns", keepup->limits_ns[k],
-						 "rate_msg_per_s",
+				rates, json_pack("{s:f, s:o, s:b, s:b}", "lag_limit_ns",
+						 keepup->limits_ns[k], "rate_msg_per_s",
 						 answer->known[k] ? number(answer->searches[k].rate)
 								  : json_null(),
-						 "confirmed", answer->known[k] && answer->searches[k].confirmed,
-						 "at_max", answer->known[k] && answer->searches[k].at_max));
+						 "confirmed",
+						 answer->known[k] && answer->searches[k].confirmed,
+						 "at_max",
+						 answer->known[k] && answer->searches[k].at_max));
 		keepup_sentence(keepup, row, sentence, sizeof(sentence));
 		result_write(&keepup->file,
-			     json_pack("{s:s, s:s, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:s}", "type", "answer",
-				       "variant", row->consumer->variant.name, "status",
-				       run_status_name(answer->status), "reason",
+			     json_pack("{s:s, s:s, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:s}",
+				       "type", "answer", "variant", row->consumer->variant.name,
+				       "status", run_status_name(answer->status), "reason",
 				       answer->reason[0] ? answer->reason : NULL, "rates", rates,
-				       "generator_limited", answer->limited, "kappa", number(answer->kappa),
-				       "overloads", overloads_json(answer), "generator_msg_per_s",
-				       number(keepup->generator), "c_ceiling_msg_per_s", number(keepup->ceiling),
-				       "sentence", sentence));
+				       "generator_limited", answer->limited, "kappa",
+				       number(answer->kappa), "overloads", overloads_json(answer),
+				       "generator_msg_per_s", number(keepup->generator),
+				       "c_ceiling_msg_per_s", number(keepup->ceiling), "sentence",
+				       sentence));
 	}
 }

@@ -14,7 +14,8 @@
 #include "bench/slope.h"
 #include "pyshim/meter.h"
 
-#define BLOCKS_PER_MESSAGE_MAX 0.5 /* a consumer that keeps more of them than that leaks, or collects */
+#define BLOCKS_PER_MESSAGE_MAX                                                                     \
+	0.5 /* a consumer that keeps more of them than that leaks, or collects */
 #define LAG_SAMPLES_ABOVE_MIN 10 /* a percentile beyond the 99th with fewer is not known */
 #define UNKNOWN ((double)NAN)
 #define SLICES_PER_S (1000000000u / METER_SLICE_NS)
@@ -25,7 +26,8 @@ static int make_file(char *path, const char *what, size_t size)
 	int fd = -1;
 
 	for (size_t i = 0; i < 2 && fd < 0; i++) {
-		snprintf(path, CONSUMER_PATH_BYTES, "%s/volley-%s-XXXXXX", folders[i], what);
+		snprintf(path, CONSUMER_PATH_BYTES, "%s/volley-%s-%d-XXXXXX", folders[i], what,
+			 (int)getpid());
 		fd = mkostemp(path, O_CLOEXEC);
 	}
 	if (fd < 0) {
@@ -46,21 +48,26 @@ int keepup_files_make(struct consumer_setting *setting, struct meter_file *file)
 	int err = 0, fd = make_file(setting->report, "report", 0);
 
 	file->meter = NULL;
-	if (fd < 0)
+	if (fd >= 0) {
+		close(fd);
+		fd = make_file(setting->meter, "meter", sizeof(struct meter));
+	}
+	if (fd < 0) {
+		keepup_files_remove(setting, file);
 		return fd;
-	close(fd);
-	fd = make_file(setting->meter, "meter", sizeof(struct meter));
-	if (fd < 0)
-		return fd;
+	}
 	struct meter *meter = mmap(NULL, sizeof(*meter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (meter == MAP_FAILED)
 		err = -errno;
 	close(fd);
-	if (err)
+	if (err) {
+		keepup_files_remove(setting, file);
 		return err;
+	}
 	meter->magic = METER_MAGIC;
 	/* who sleeps, or shares its CPU on purpose, cannot tell what others took */
-	if (setting->feed == FEED_INTERNAL && !setting->compete && strcmp(setting->mode, "inline") == 0)
+	if (setting->feed == FEED_INTERNAL && !setting->compete &&
+	    strcmp(setting->mode, "inline") == 0)
 		atomic_store_explicit(&meter->polls_only, 1, memory_order_relaxed);
 	file->meter = meter;
 	return 0;
@@ -111,7 +118,8 @@ static uint64_t total_of(const struct meter_histogram *histogram)
 }
 
 /* NAN if it is empty, or too few lie above. */
-static double percentile(const struct meter_histogram *histogram, double percent, uint64_t above_min)
+static double percentile(const struct meter_histogram *histogram, double percent,
+			 uint64_t above_min)
 {
 	uint64_t total = total_of(histogram), seen = 0;
 	double wanted = ceil((double)total * percent / 100);
@@ -150,7 +158,9 @@ static void take_backlog(const struct meter *m, uint32_t first, uint32_t last, s
 		trial->backlog_max = deepest;
 		/* a slope that may as well be none is none */
 		if (slope_fit(depths, count, &slope) == 0)
-			trial->backlog_slope = slope.lower <= 0 && slope.slope > 0 ? 0 : slope.slope * SLICES_PER_S;
+			trial->backlog_slope = slope.lower <= 0 && slope.slope > 0
+						       ? 0
+						       : slope.slope * SLICES_PER_S;
 	}
 	free(depths);
 }
@@ -196,23 +206,46 @@ static void take_taken(const struct meter *m, uint64_t window_ns, struct trial *
 	trial->excluded_share = share(excluded, excluded + total_of(&m->lag));
 }
 
+/* What it could do if it never waited for the time or for room. */
+static double pace_of(const struct meter *m)
+{
+	uint64_t ns = meter_read(&m->putting_ns);
+
+	return ns ? (double)meter_read(&m->put) * 1e9 / (double)ns : UNKNOWN;
+}
+
 void meter_file_open_window(struct meter_file *file)
 {
 	atomic_store_explicit(&file->meter->window_end_ns, UINT64_MAX, memory_order_relaxed);
 }
 
-void meter_file_take_consumer(const struct meter_file *file, struct trial *trial)
+static void take_batches(const struct meter *m, struct trial *trial)
 {
-	const struct meter *m = file->meter;
-
 	trial->batch_p50 = percentile(&m->batch, 50, 0);
 	trial->batch_max = total_of(&m->batch) ? (double)meter_read(&m->batch.max) : UNKNOWN;
 	trial->gil_wait_p99_ns = percentile(&m->gil_wait, 99, 0);
 }
 
+void meter_file_take_consumer(const struct meter_file *file, struct trial *trial)
+{
+	const struct meter *m = file->meter;
+	double window_ns = trial->run.window_s * 1e9;
+
+	take_batches(m, trial);
+	trial->turn_lag_p99_ns = percentile(&m->lag, 99, 0);
+	/* what it counted in its whole life, at the window's rate */
+	if (meter_read(&m->consumed) && window_ns > 0) {
+		double part = trial->consumed / (double)meter_read(&m->consumed) / window_ns;
+
+		trial->callback_share = (double)meter_read(&m->callback_ns) * part;
+		trial->gil_wait_share = (double)meter_read(&m->gil_wait_ns) * part;
+	}
+}
+
 static void take_culprit(const struct trial_spec *spec, struct trial *trial)
 {
-	bool answers = strcmp(spec->plan->setting->work, "sink") != 0 && !spec->plan->setting->module &&
+	bool answers = strcmp(spec->plan->setting->work, "sink") != 0 &&
+		       !spec->plan->setting->module &&
 		       strcmp(spec->consumer->variant.style, "null") != 0;
 	double meant = trial->rate * trial->run.window_s * (1 - trial->generator_taken_share);
 
@@ -221,16 +254,20 @@ static void take_culprit(const struct trial_spec *spec, struct trial *trial)
 			 "the generator: it offered %.0f of %.0f messages", trial->offered, meant);
 	else if (trial->lost > 0)
 		snprintf(trial->culprit, sizeof(trial->culprit),
-			 "the consumer closed connections: %.0f messages found theirs closed", trial->lost);
+			 "the consumer closed connections: %.0f messages found theirs closed",
+			 trial->lost);
 	else if (trial->dropped > 0)
 		snprintf(trial->culprit, sizeof(trial->culprit),
-			 "the consumer took them too slowly: %.0f messages found the ring full", trial->dropped);
+			 "the consumer took them too slowly: %.0f messages found the ring full",
+			 trial->dropped);
 	else if (answers && trial->replied < trial->delivered)
 		snprintf(trial->culprit, sizeof(trial->culprit),
-			 "the consumer left %.0f messages without an answer", trial->delivered - trial->replied);
+			 "the consumer left %.0f messages without an answer",
+			 trial->delivered - trial->replied);
 }
 
-void meter_file_take(const struct meter_file *file, const struct trial_spec *spec, struct trial *trial)
+void meter_file_take(const struct meter_file *file, const struct trial_spec *spec,
+		     struct trial *trial)
 {
 	const struct meter *m = file->meter;
 	struct run_result *r = &trial->run;
@@ -254,6 +291,8 @@ void meter_file_take(const struct meter_file *file, const struct trial_spec *spe
 	trial->late_max_ns = (double)meter_read(&m->late.max);
 	trial->paused_share = share(meter_read(&m->paused_ns), window_ns);
 	take_taken(m, window_ns, trial);
+	if (spec->kind == TRIAL_GENERATOR || spec->kind == TRIAL_CEILING)
+		trial->generator_pace = pace_of(m);
 	if (spec->kind == TRIAL_GENERATOR) {
 		trial->consumed = trial->offered - sum_of(m->dropped_slices, first, last);
 		r->measured = true;
@@ -262,20 +301,21 @@ void meter_file_take(const struct meter_file *file, const struct trial_spec *spe
 	}
 	take_backlog(m, first, last, trial);
 	for (int i = 0; i < RUN_PERCENTILES; i++)
-		r->latency_ns[i] = trial->lag_ns[i] =
-			percentile(&m->lag, run_percentiles[i], i > RUN_P99 ? LAG_SAMPLES_ABOVE_MIN : 0);
+		r->latency_ns[i] = trial->lag_ns[i] = percentile(
+			&m->lag, run_percentiles[i], i > RUN_P99 ? LAG_SAMPLES_ABOVE_MIN : 0);
 	r->latency_max_ns = trial->lag_max_ns = (double)meter_read(&m->lag.max);
-	meter_file_take_consumer(file, trial);
+	take_batches(m, trial);
 	trial->callback_share = share(meter_read(&m->callback_window_ns), window_ns);
 	trial->gil_wait_share = share(meter_read(&m->gil_wait_ns), window_ns);
 	r->measured = true;
 	r->messages = (uint64_t)trial->consumed;
 	/* a core that polls is billed whole */
 	if (trial->consumed > 0)
-		r->server_cpu_us_per_msg = trial->callback_share * r->window_s * 1e6 / trial->consumed;
+		r->server_cpu_us_per_msg =
+			trial->callback_share * r->window_s * 1e6 / trial->consumed;
 	if (spec->kind == TRIAL_OVERLOAD) {
 		trial->goodput = trial->consumed / r->window_s;
-		trial->recovery_ns = recovery_ns(m, last, 1e6);
+		trial->recovery_ns = recovery_ns(m, last, spec->plan->limit_ns);
 	}
 	take_culprit(spec, trial);
 }
@@ -284,6 +324,7 @@ void keepup_report_take(const char *path, struct trial *trial)
 {
 	json_error_t error;
 	json_t *report = json_load_file(path, 0, &error);
+	double paused_ns = 0;
 	const struct {
 		const char *key;
 		double *place;
@@ -295,6 +336,7 @@ void keepup_report_take(const char *path, struct trial *trial)
 		{"rss_growth_bytes", &trial->rss_growth_bytes},
 		{"exceptions", &trial->exceptions},
 		{"slowed_by_ns", &trial->slowed_by_ns},
+		{"paused_ns", &paused_ns},
 	};
 
 	if (!report)
@@ -305,14 +347,20 @@ void keepup_report_take(const char *path, struct trial *trial)
 		if (json_is_number(value))
 			*numbers[i].place = json_number_value(value);
 	}
+	/* over a network nobody else knows; in its whole life */
+	if (isnan(trial->paused_share) && trial->run.window_s > 0)
+		trial->paused_share = paused_ns / 1e9 / trial->run.window_s;
 	const char *first = json_string_value(json_object_get(report, "first_exception"));
 
 	if (trial->exceptions > 0)
-		doubt_reason(&trial->run, RUN_FAILED, "the consumer raised %.0f exceptions; the first: %s",
+		doubt_reason(&trial->run, RUN_FAILED,
+			     "the consumer raised %.0f exceptions; the first: %s",
 			     trial->exceptions, first ? first : "not known");
-	if (trial->blocks_growth > BLOCKS_PER_MESSAGE_MAX * trial->delivered && trial->delivered > 10000)
-		doubt_warn(&trial->run,
-			   "memory grows: %.1f blocks are kept for each message (a leak, or a collection that nothing bounds)",
-			   trial->blocks_growth / trial->delivered);
+	if (trial->blocks_growth > BLOCKS_PER_MESSAGE_MAX * trial->delivered &&
+	    trial->delivered > 10000)
+		doubt_warn(
+			&trial->run,
+			"memory grows: %.1f blocks are kept for each message (a leak, or a collection that nothing bounds)",
+			trial->blocks_growth / trial->delivered);
 	json_decref(report);
 }

@@ -12,17 +12,20 @@
 #define OVERLOAD_NS UINT64_C(500000000)
 #define SURGE_NS UINT64_C(250000000)
 #define RECOVERY_MAX_NS UINT64_C(1000000000)
+#define UNDER_WAY_MIN 3 /* messages, at either end of the window */
 
 static void set_up(const struct trial_spec *spec, struct load_options *o)
 {
 	*o = *spec->plan->options;
 	o->shape.rate_msg_per_s = spec->rate;
-	o->duration_ns = spec->kind == TRIAL_CONFIRM ? spec->plan->confirm_ns : spec->plan->window_ns;
+	o->duration_ns = spec->kind == TRIAL_CONFIRM ? spec->plan->confirm_ns
+						     : spec->plan->window_ns;
 	if (spec->kind == TRIAL_OVERLOAD)
 		o->duration_ns = OVERLOAD_NS;
 }
 
-static void execute(const struct trial_spec *spec, const struct load_options *o, struct run_result *result)
+static void execute(const struct trial_spec *spec, const struct load_options *o,
+		    struct run_result *result)
 {
 	struct variant *variant = &spec->consumer->variant;
 	const struct run_spec run = {
@@ -37,7 +40,6 @@ static void execute(const struct trial_spec *spec, const struct load_options *o,
 		.progress = spec->plan->progress,
 	};
 
-	variant->loop = spec->plan->setting->feed == FEED_LOOP;
 	run_execute(&run, result);
 	result->nic = feed_name(spec->plan->setting->feed);
 }
@@ -55,7 +57,7 @@ static double p99_ns(const struct run_result *result)
 	return p99;
 }
 
-static void take(struct trial *trial)
+static void take(struct trial *trial, double limit_ns)
 {
 	const struct run_result *r = &trial->run;
 
@@ -64,8 +66,10 @@ static void take(struct trial *trial)
 	trial->offered = (double)r->load.scheduled;
 	trial->consumed = trial->replied = (double)r->messages;
 	trial->delivered = (double)(r->load.scheduled - r->load.unsent);
-	/* what was due and is not answered yet has to be waited for */
-	trial->backlog_slope = fmax(0, (trial->offered - trial->consumed) / r->window_s);
+	/* what was due and is not answered yet has to be waited for, but for what may still be under way */
+	trial->backlog_slope = fmax(0, (trial->offered - trial->consumed - UNDER_WAY_MIN -
+					trial->rate * limit_ns / 1e9) /
+					       r->window_s);
 	trial->backlog_max = r->load.under_way + (double)r->load.unsent;
 	for (int i = 0; i < RUN_PERCENTILES; i++)
 		trial->lag_ns[i] = r->latency_ns[i];
@@ -80,7 +84,8 @@ static void take(struct trial *trial)
 			 (unsigned long long)r->load.unsent);
 	else if (trial->consumed < 0.99 * trial->offered)
 		snprintf(trial->culprit, sizeof(trial->culprit),
-			 "the consumer answered %.0f of %.0f messages", trial->consumed, trial->offered);
+			 "the consumer answered %.0f of %.0f messages", trial->consumed,
+			 trial->offered);
 }
 
 /* A short surge, half the rate for a second, and then everything has to be as before. */
@@ -96,7 +101,9 @@ static void recover(const struct trial_spec *spec, struct trial *trial)
 	o.duration_ns = OVERLOAD_NS;
 	execute(spec, &o, &result);
 	if (result.status == RUN_OK)
-		trial->recovery_ns = p99_ns(&result) <= 1e6 ? (double)RECOVERY_MAX_NS : (double)INFINITY;
+		trial->recovery_ns = p99_ns(&result) <= spec->plan->limit_ns
+					     ? (double)RECOVERY_MAX_NS
+					     : (double)INFINITY;
 	run_result_fini(&result);
 }
 
@@ -113,7 +120,7 @@ void trial_network(const struct trial_spec *spec, struct trial *trial)
 	meter_file_open_window(&meter);
 	set_up(spec, &o);
 	execute(spec, &o, &trial->run);
-	take(trial);
+	take(trial, spec->plan->limit_ns);
 	if (spec->consumer->metered)
 		meter_file_take_consumer(&meter, trial);
 	keepup_report_take(setting->report, trial);

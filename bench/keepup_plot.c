@@ -17,7 +17,8 @@ int keepup_plot(const struct keepup *keepup, const char *file)
 	int status = 0;
 
 	if (variant_file(SCRIPT, script, sizeof(script)) != 0) {
-		fprintf(stderr, "volley keepup: --save-plot: %s was not built; make build\n", SCRIPT);
+		fprintf(stderr, "volley keepup: --save-plot: %s was not built; make build\n",
+			SCRIPT);
 		return -ENOENT;
 	}
 	fflush(NULL);

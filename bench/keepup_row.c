@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ATTEMPTS 4          /* of a trial that the machine disturbed */
 #define OVERLOAD_ATTEMPTS 3
 #define GOODPUT_MIN 0.9
 #define RECOVERY_MAX_NS 1e9
-#define GENERATOR_MARGIN 1.2
-#define FASTEST 1e9         /* as fast as it can */
+#define PROOF_MIN 100e3 /* msg/s: any generator can do less */
+#define FASTEST 1e9     /* as fast as it can */
 
 const double keepup_overloads[KEEPUP_OVERLOADS] = {1.1, 1.5, 2};
 
@@ -40,7 +39,8 @@ static bool same(double a, double b)
 	return (isnan(a) && isnan(b)) || fabs(a - b) < 0.5;
 }
 
-static const struct trial *find(const struct keepup *keepup, const char *name, const struct trial_spec *spec)
+static const struct trial *find(const struct keepup *keepup, const char *name,
+				const struct trial_spec *spec)
 {
 	double rest = spec->rest_rate > 0 ? spec->rest_rate : (double)NAN;
 
@@ -64,8 +64,9 @@ static void announce(struct keepup *keepup, const struct trial_spec *spec)
 	progress_run(&keepup->progress, label, 1, false);
 }
 
-const struct trial *keepup_trial(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind, double rate,
-				 double rest_rate, uint32_t attempt)
+const struct trial *keepup_trial(struct keepup *keepup, struct keepup_row *row,
+				 enum trial_kind kind, double rate, double rest_rate,
+				 uint32_t attempt)
 {
 	struct trial_spec spec = {
 		.plan = &keepup->plan,
@@ -101,9 +102,10 @@ static void give_up(struct keepup_row *row, const struct trial *trial)
 }
 
 /* 1: it keeps up, 0: it does not; -1: there is no saying. */
-static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind, double rate, double limit_ns)
+static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind,
+		    double rate, double limit_ns)
 {
-	for (uint32_t attempt = 1; attempt <= ATTEMPTS; attempt++) {
+	for (uint32_t attempt = 1; attempt <= keepup->attempts; attempt++) {
 		const struct trial *trial = keepup_trial(keepup, row, kind, rate, 0, attempt);
 
 		if (!trial)
@@ -141,9 +143,10 @@ static bool search(struct keepup *keepup, struct keepup_row *row, unsigned int i
 	search_begin(search, keepup->start, keepup->min, keepup->max);
 	while (search->phase != SEARCH_DONE) {
 		expect(keepup, search_left(search) + after);
-		int passed = keeps_up(keepup, row,
-				      search->phase == SEARCH_CONFIRMING ? TRIAL_CONFIRM : TRIAL_SEARCH,
-				      search->rate, keepup->limits_ns[index]);
+		int passed =
+			keeps_up(keepup, row,
+				 search->phase == SEARCH_CONFIRMING ? TRIAL_CONFIRM : TRIAL_SEARCH,
+				 search->rate, keepup->limits_ns[index]);
 
 		if (passed < 0)
 			return false;
@@ -160,7 +163,8 @@ static void overload(struct keepup *keepup, struct keepup_row *row, unsigned int
 	double rate = floor(base * keepup_overloads[index]);
 
 	expect(keepup, KEEPUP_OVERLOADS - index);
-	for (uint32_t attempt = 1; attempt <= OVERLOAD_ATTEMPTS && !o->held; attempt++) {
+	for (uint32_t attempt = 1;
+	     attempt <= OVERLOAD_ATTEMPTS && attempt <= keepup->attempts && !o->held; attempt++) {
 		const struct trial *trial =
 			keepup_trial(keepup, row, TRIAL_OVERLOAD, rate, floor(base / 2), attempt);
 
@@ -195,8 +199,8 @@ void keepup_search_row(struct keepup *keepup, struct keepup_row *row)
 			overload(keepup, row, i);
 	if (is_interrupted(keepup) && answer->status == RUN_OK && !answer->known[KEEPUP_LIMITS - 1])
 		answer->status = RUN_INTERRUPTED;
-	/* The generator has to be able to do a fifth more than what it is asked to prove. */
-	if (answer->known[0] && answer->searches[0].rate > keepup->generator / GENERATOR_MARGIN)
+	if (answer->known[0] &&
+	    answer->searches[0].rate > keepup->generator / KEEPUP_GENERATOR_MARGIN)
 		answer->limited = true;
 }
 
@@ -206,14 +210,17 @@ void keepup_prove_generator(struct keepup *keepup)
 	const struct trial *trial;
 
 	keepup->generator = keepup->ceiling = (double)NAN;
-	if (keepup->setting.feed != FEED_INTERNAL)
+	if (keepup->setting.feed != FEED_INTERNAL || keepup->max < PROOF_MIN)
 		return;
-	null.consumer->setting = &keepup->setting;
+	consumer_set_up(null.consumer, &keepup->setting);
 	expect(keepup, 2);
 	trial = keepup_trial(keepup, &null, TRIAL_GENERATOR, FASTEST, 0, 1);
 	if (trial && trial->run.status == RUN_OK)
 		keepup->generator = trial->run.rate_msg_per_s;
 	trial = keepup_trial(keepup, &null, TRIAL_CEILING, FASTEST, 0, 1);
-	if (trial && trial->run.status == RUN_OK)
+	if (trial && trial->run.status == RUN_OK) {
 		keepup->ceiling = trial->run.rate_msg_per_s;
+		/* what the generator can do while somebody takes the memory away from under it */
+		keepup->generator = fmin(keepup->generator, trial->generator_pace);
+	}
 }

@@ -6,13 +6,13 @@
 #include <string.h>
 
 #define UNKNOWN ((double)NAN)
-#define OFFERED_MIN 0.99      /* of what was meant */
-#define PAUSED_MAX 0.01       /* of the window */
-#define SLOPE_NOISE 0.002     /* of the rate: a backlog that grows by less is not seen to grow */
-#define LATE_LIMIT_NS 100e3   /* the generator's median lateness beyond which it is the limit */
-#define TAKEN_MIN 0.003       /* of a CPU: a third of what the 99th percentile looks at */
-#define EXCLUDED_MAX 0.5      /* of the messages: what is left says nothing about the whole */
-#define CLEARLY_BEHIND 0.9    /* of what was offered */
+#define OFFERED_MIN 0.99    /* of what was meant */
+#define PAUSED_MAX 0.01     /* of the window */
+#define SLOPE_NOISE 0.002   /* of the rate: a backlog that grows by less is not seen to grow */
+#define LATE_LIMIT_NS 100e3 /* the generator's median lateness beyond which it is the limit */
+#define TAKEN_MIN 0.003     /* of a CPU: a third of what the 99th percentile looks at */
+#define EXCLUDED_MAX 0.5    /* of the messages: what is left says nothing about the whole */
+#define CLEARLY_BEHIND 0.9  /* of what was offered */
 
 const char *trial_kind_name(enum trial_kind kind)
 {
@@ -71,14 +71,17 @@ static double meant(const struct trial *trial)
 /* While others had the consumer's CPU nobody could have emptied the ring. */
 static bool dropped_any(const struct trial *trial)
 {
-	double excused = isnan(trial->taken_share) ? 0 : trial->rate * trial->run.window_s * trial->taken_share;
+	double excused = isnan(trial->taken_share)
+				 ? 0
+				 : trial->rate * trial->run.window_s * trial->taken_share;
 
 	return trial->dropped > excused;
 }
 
 static bool all_taken(const struct trial *trial)
 {
-	return !dropped_any(trial) && !(trial->lost > 0) && !(trial->backlog_slope > SLOPE_NOISE * trial->rate) &&
+	return !dropped_any(trial) && !(trial->lost > 0) &&
+	       !(trial->backlog_slope > SLOPE_NOISE * trial->rate) &&
 	       !(trial->paused_share > PAUSED_MAX) && !(trial->excluded_share > EXCLUDED_MAX) &&
 	       trial->offered >= OFFERED_MIN * meant(trial);
 }
@@ -111,7 +114,10 @@ static const struct {
 	const char *key;
 	size_t offset;
 } figures[] = {
-#define FIGURE(name) {#name, offsetof(struct trial, name)}
+#define FIGURE(name)                                                                               \
+	{                                                                                          \
+#name, offsetof(struct trial, name)                                                \
+	}
 	{"offered_rate_msg_per_s", offsetof(struct trial, rate)},
 	{"rest_rate_msg_per_s", offsetof(struct trial, rest_rate)},
 	FIGURE(offered),
@@ -129,8 +135,10 @@ static const struct {
 	FIGURE(gil_wait_share),
 	FIGURE(gil_wait_p99_ns),
 	FIGURE(paused_share),
+	FIGURE(turn_lag_p99_ns),
 	FIGURE(late_p99_ns),
 	FIGURE(late_max_ns),
+	{"generator_pace_msg_per_s", offsetof(struct trial, generator_pace)},
 	FIGURE(taken_share),
 	FIGURE(generator_taken_share),
 	FIGURE(excluded_share),

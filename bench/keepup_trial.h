@@ -28,6 +28,7 @@ struct trial_plan {
 	struct load_options *options;
 	struct consumer_setting *setting;
 	uint64_t window_ns, warmup_ns, confirm_ns;
+	double limit_ns; /* of the lag: what has recovered is within it */
 	const atomic_bool *interrupted;
 	struct progress *progress;
 };
@@ -55,7 +56,9 @@ struct trial {
 	double callback_share;           /* of the window, inside the consumer's code */
 	double gil_wait_share, gil_wait_p99_ns;
 	double paused_share;
+	double turn_lag_p99_ns;          /* over a network: from a completion's stamp to its turn */
 	double late_p99_ns, late_max_ns; /* the generator's own lateness */
+	double generator_pace;           /* msg/s: what it could do beside this consumer if it never had to wait */
 	double taken_share;              /* of either CPU's time in the window, by others */
 	double generator_taken_share;    /* of the generator's: so much less was offered */
 	double excluded_share;           /* of the window's messages: no lag is taken from them, see docs/keepup.md */

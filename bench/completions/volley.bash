@@ -23,10 +23,10 @@ _volley()
 	--preset) words='smoke standard publish' ;;
 	--by) words='auto cpu rate' ;;
 	--nic | --load-nic) words='auto uring epoll' ;;
-	--source) words='internal uring loop' ;;
+	--source) words='internal uring loop dpdk' ;;
 	--work) words='echo sink record' ;;
 	--gc) words='on off frozen' ;;
-	--mode) words='inline thread' ;;
+	--mode) words='inline thread process' ;;
 	--arrivals) words='poisson constant' ;;
 	--server-cpus | --load-cpus) words=none ;;
 	esac
@@ -35,7 +35,7 @@ _volley()
 	elif [[ ! $words ]]; then
 		case $command in
 		pingpong | ab | serve) words=$("$volley" list 2>/dev/null | sed -n 's/^\([a-z][a-z0-9_]*\)  *available .*/\1/p') ;;
-		keepup) words=$("$volley" keepup --help 2>/dev/null | sed -n '/^Consumers:/,/^$/p' | grep -o '[a-z]*_[a-z]*') ;;
+		keepup) words=$("$volley" keepup --help 2>/dev/null | tr '\n' ' ' | grep -o 'Consumers: [a-z_ ]*' | tr ' ' '\n' | grep '[a-z]$') ;;
 		compare) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && return ;;
 		esac
 	fi

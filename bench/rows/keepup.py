@@ -22,6 +22,9 @@ here = os.path.dirname(os.path.abspath(__file__))
 # Beside the command in a build folder; installed, the interpreter finds it.
 sys.path.insert(0, os.path.join(here, os.pardir, "pyshim"))
 
+os.environ.setdefault("VOLLEY_PLUGIN_DIR", os.path.join(here, os.pardir))
+
+import keepup_processes
 import keepup_watch
 
 MODULE_STYLES = ("proto", "completion", "coro", "batch", "columns", "loop")
@@ -34,12 +37,13 @@ def parse():
     parser.add_argument("port", type=int, nargs="?", default=0)
     parser.add_argument("host", nargs="?", default="127.0.0.1")
     parser.add_argument("--nic", default="auto")
+    parser.add_argument("--idle", default="sleep")
     parser.add_argument("--meter", help="counters that the bench watches")
     parser.add_argument("--report", help="file to write what the consumer knows itself")
     parser.add_argument("--connections", type=int, default=16384)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--work", choices=("echo", "sink", "record"), default="echo")
-    parser.add_argument("--mode", choices=("inline", "thread"), default="inline")
+    parser.add_argument("--mode", choices=("inline", "thread", "process"), default="inline")
     parser.add_argument("--gc", choices=("on", "off", "frozen"), default="on")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--no-prefetch", action="store_true")
@@ -101,7 +105,8 @@ def check(given):
             return 5
     if given.consumer:
         try:
-            style_of(load_consumer(given.consumer))
+            if style_of(load_consumer(given.consumer)) == "streams" and given.nic == "internal":
+                raise TypeError("a reader and a writer read from sockets; name a network with --source uring")
         except Exception as error:  # whatever a user's module raises
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             return 6
@@ -120,8 +125,12 @@ def listen_own(engine, given):
 
 
 def engine_options(given):
-    options = {"nic": given.nic, "conns_max": given.connections + 64, "idle": "sleep", "mode": given.mode,
-               "prefetch": not given.no_prefetch, "max_batch": given.batch}
+    options = {"nic": given.nic, "conns_max": given.connections + 64, "idle": given.idle,
+               "mode": "thread" if given.mode == "thread" else "inline", "prefetch": not given.no_prefetch,
+               "max_batch": given.batch, "tx_bufs": max(4096, given.connections + 1024)}
+    if given.nic.startswith("inet"):
+        # What the rows in C take: each message keeps a buffer until it is acknowledged, short ones lie together.
+        options["tx_buf_bytes"] = min(max((given.size + 63) // 64 * 64, 64), 2048)
     if given.meter:
         options["meter"] = given.meter
     if given.mode == "thread":
@@ -129,30 +138,36 @@ def engine_options(given):
     return options
 
 
-def run_engine(given, report, delay):
+def run_engine(given, report, delay, ready):
     import volley
     import keepup_styles
+    import volley_python
 
     with volley.Engine(**engine_options(given)) as engine:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: engine.stop())
+        listening = keepup_processes.Shared(engine) if given.mode == "process" else engine
         if given.style == "own":
-            listener, tell = listen_own(engine, given)
+            listener, tell = listen_own(listening, given)
         else:
-            listener, tell = keepup_styles.choose(given.style, given.work, engine, (given.host, given.port),
+            listener, tell = keepup_styles.choose(given.style, given.work, listening, (given.host, given.port),
                                                   given.size, delay)
         engine.set_exception_handler(report.note_exception)
         keepup_watch.set_collector(given.gc)
         report.begin()
-        print("READY", listener.sockname[1], flush=True)
+        # A core that never sleeps tells how busy it is.
+        page = volley_python.polls_page() if given.nic.startswith("inet") and given.mode == "inline" else None
+        if page:
+            volley_python.tell_polls(engine, page)
+        ready(listener.sockname[1])
         engine.run()
         return tell, engine.stats()
 
 
-def run_loop(given, report, delay):
+def run_loop(given, report, delay, ready):
     import keepup_loops
 
-    if given.style == "loop":
+    if given.style == "loop" or given.nic.startswith("inet"):
         import volley
         factory = lambda: volley.new_event_loop(**engine_options(given))
     elif given.style.startswith("uvloop"):
@@ -160,7 +175,7 @@ def run_loop(given, report, delay):
         factory = uvloop.new_event_loop
     else:
         factory = asyncio.new_event_loop
-    tell = keepup_loops.run(given, factory, report, delay)
+    tell = keepup_loops.run(given, factory, report, delay, ready)
     return tell, {}
 
 
@@ -175,15 +190,30 @@ def main():
     if given.slow_ns:
         delay, cost = keepup_watch.calibrated_delay(given.slow_ns)
         report.figures["slowed_by_ns"] = cost
-    if given.compete:
-        keepup_watch.compete()
-    streams = given.consumer and style_of(load_consumer(given.consumer)) == "streams"
-    run = run_loop if given.style in (*LOOP_STYLES, "loop") or streams else run_engine
-    tell, stats = run(given, report, delay)
-    messages, total = tell() if tell else (None, None)
-    report.write(messages, stats)
-    if tell:
-        print("TOTAL", messages, total % 2**64, flush=True)
+
+    def consume(index, ready):
+        """All that one process does: its figures, and what it counted."""
+        if index:
+            given.meter = None  # it has one writer
+        if given.compete:
+            keepup_watch.compete()
+        streams = given.consumer and style_of(load_consumer(given.consumer)) == "streams"
+        run = run_loop if given.style in (*LOOP_STYLES, "loop") or streams else run_engine
+        tell, stats = run(given, report, delay, ready)
+        counted = tell() if tell else None
+        return {"counted": counted, "figures": report.take(counted and counted[0], stats)}
+
+    def ready(port):
+        print("READY", port, flush=True)
+
+    if given.mode == "process":
+        found = keepup_processes.run(lambda index, ready: consume(index, lambda _: ready()), lambda: ready(given.port))
+    else:
+        found = [consume(0, ready)]
+    report.write(keepup_processes.joined([one["figures"] for one in found]))
+    counted = [one["counted"] for one in found]
+    if all(counted):
+        print("TOTAL", sum(messages for messages, _ in counted), sum(total for _, total in counted) % 2**64, flush=True)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def streams(work):
     return serve
 
 
-def run(given, factory, report, delay):
+def run(given, factory, report, delay, ready):
     """Until SIGTERM. Returns a function that tells (messages, sum), or None."""
     work = keepup_styles.WORKS[given.work](given.size, delay)
     own = None
@@ -56,17 +56,19 @@ def run(given, factory, report, delay):
         import keepup
         own = keepup.load_consumer(given.consumer)
 
+    shared = {"reuse_port": True} if given.mode == "process" else {}
+
     async def main():
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         if given.style.endswith("_proto"):
-            server = await loop.create_server(protocol(work), given.host, given.port, backlog=65535)
+            server = await loop.create_server(protocol(work), given.host, given.port, backlog=65535, **shared)
         else:
-            server = await asyncio.start_server(own or streams(work), given.host, given.port, backlog=65535)
+            server = await asyncio.start_server(own or streams(work), given.host, given.port, backlog=65535, **shared)
         report.begin()
-        print("READY", server.sockets[0].getsockname()[1], flush=True)
+        ready(server.sockets[0].getsockname()[1])
         await stop.wait()
         server.close()
 

@@ -11,7 +11,9 @@ try:
 except ImportError:
     sys.exit("volley keepup: --save-plot: there is no matplotlib; apt install python3-matplotlib")
 
-PERCENTILES = (("p50", ":"), ("p99", "-"), ("p999", "--"))
+PERCENTILES = (("p999", "p99.9", "--", "#9ecae1"), ("p99", "p99", "-", "#08519c"), ("p50", "p50", ":", "#08519c"))
+KNEE = "#cb181d"
+COLUMNS = 3
 
 
 def read(path):
@@ -40,6 +42,35 @@ def best(lines, percentile):
     return sorted(found.items())
 
 
+def rate_text(rate):
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if rate >= size:
+            return f"{rate / size:.3g} {unit}/s"
+    return f"{rate:.0f}/s"
+
+
+def draw(axes, lines, answer, limits_ns):
+    """One consumer: percentiles of its lag against what was offered, and the highest rates that it keeps up with."""
+    for percentile, label, style, colour in PERCENTILES:
+        points = best(lines, percentile)
+        axes.plot([rate for rate, _ in points], [lag / 1e3 for _, lag in points], style, color=colour, label=label,
+                  linewidth=1.6 if percentile == "p99" else 1.1, marker="o" if percentile == "p99" else None,
+                  markersize=2.5)
+    for limit in limits_ns:
+        axes.axhline(limit / 1e3, color="grey", linewidth=0.8, linestyle=(0, (1, 2)))
+    for index, knee in enumerate((answer or {}).get("rates", [])):
+        rate = knee["rate_msg_per_s"]
+        if not rate:
+            continue
+        axes.plot([rate], [knee["lag_limit_ns"] / 1e3], "D", color=KNEE, markersize=5, zorder=3,
+                  label=None if index else "keeps up with")
+        if index == 0:
+            axes.axvline(rate, color=KNEE, linewidth=0.8, alpha=0.6)
+            axes.annotate(rate_text(rate), (rate, 0.93), xycoords=("data", "axes fraction"), xytext=(-4, 0),
+                          textcoords="offset points", ha="right", va="center", fontsize=9, color=KNEE)
+    axes.grid(True, which="major", linewidth=0.3)
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -48,32 +79,30 @@ def main():
         sys.exit(f"volley keepup: --save-plot: there is no trial in {sys.argv[1]}")
     matplotlib.rcParams["svg.hashsalt"] = "volley"
     matplotlib.rcParams["svg.fonttype"] = "none"
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    colours = pyplot.get_cmap("tab10").colors
-    for index, (name, lines) in enumerate(trials.items()):
-        colour = colours[index % len(colours)]
-        for percentile, style in PERCENTILES:
-            points = best(lines, percentile)
-            if points:
-                axes.plot([rate for rate, _ in points], [lag / 1e3 for _, lag in points], style, color=colour,
-                          linewidth=1.6 if percentile == "p99" else 0.7,
-                          label=name if percentile == "p99" else None)
-        knee = (answers.get(name, {}).get("rates") or [{}])[0].get("rate_msg_per_s")
-        if knee:
-            axes.axvline(knee, color=colour, linewidth=0.6, alpha=0.5)
-            axes.plot([knee], [header["keepup"]["lag_limits_ns"][0] / 1e3], "o", color=colour, markersize=6)
-    for limit in header["keepup"]["lag_limits_ns"]:
-        axes.axhline(limit / 1e3, color="grey", linewidth=0.8, linestyle=(0, (1, 2)))
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("offered, messages per second")
-    axes.set_ylabel("lag, microseconds")
+    columns = min(COLUMNS, len(trials))
+    rows = -(-len(trials) // columns)
+    figure, grid = pyplot.subplots(rows, columns, figsize=(max(6, 3.6 * columns), 1.2 + 2.5 * rows), squeeze=False,
+                                   sharex=True, sharey=True)
     settings = header["keepup"]
-    axes.set_title(f"{settings['source']}, {settings['work']}: p50 dotted, p99 solid, p99.9 dashed; "
-                   "dots: the highest rate kept up with", fontsize=9)
-    axes.grid(True, which="major", linewidth=0.3)
-    axes.legend(fontsize=8, loc="upper left")
-    figure.tight_layout()
+    panels = list(grid.flat)
+    for axes, (name, lines) in zip(panels, trials.items()):
+        draw(axes, lines, answers.get(name), settings["lag_limits_ns"])
+        axes.set_title(name, fontsize=10)
+    for axes in panels[len(trials):]:
+        axes.set_visible(False)
+    for index, axes in enumerate(panels[:len(trials)]):
+        if index % columns == 0:
+            axes.set_ylabel("lag, microseconds")
+        if index + columns >= len(trials):
+            axes.set_xlabel("offered, messages/s")
+            axes.tick_params(labelbottom=True)
+    panels[0].set_xscale("log")
+    panels[0].set_yscale("log")
+    words, labels = panels[0].get_legend_handles_labels()
+    figure.legend(words, labels, fontsize=9, loc="upper right", ncols=len(labels))
+    figure.suptitle(f"source {settings['source']}, work {settings['work']}, {header['plan']['connections']} connections",
+                    fontsize=10, x=0.01, ha="left")
+    figure.tight_layout(rect=(0, 0, 1, 0.99))
     figure.savefig(sys.argv[2], dpi=100, metadata={"Date": None} if sys.argv[2].endswith(".svg") else None)
 
 
