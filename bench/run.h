@@ -27,7 +27,7 @@ const char *run_status_name(enum run_status status);
 struct run_peer {
 	struct vly_addr addr;
 	struct server server; /* its control; control.fd -1: none, then its costs are unknown */
-	char variant[64], idle_policy[16], nic[32];
+	char variant[64], idle_policy[16], nic[1024];
 	unsigned int cpus_count; /* it is pinned to; 0: not known */
 };
 

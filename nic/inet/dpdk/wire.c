@@ -1,5 +1,6 @@
 /* wire.c - the wire dpdk: what it needs, opening and closing it, and the plugin that holds it */
 #include <errno.h>
+#include <inttypes.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
 #include <rte_mbuf.h>
@@ -78,6 +79,28 @@ static void give_back(struct wire *w)
 	rte_pktmbuf_free_bulk(w->looped, w->looped_count);
 }
 
+/* What its device has counted, for the last time; of what it lost, a line. */
+static void count_last(struct wire *w)
+{
+	struct vly_stats *stats = w->stats;
+
+	if (w->counters)
+		atomic_store_explicit(w->counters, NULL, memory_order_release);
+	if (!stats || !enter(w))
+		return;
+	vly_dpdk_counters_read(w->port->id);
+	leave(w);
+	vly_dpdk_counters_show(w->port->id, stats);
+	if (stats->port_rx_missed | stats->port_rx_errors | stats->port_tx_errors |
+	    stats->port_rx_no_mbuf)
+		vly_log(VLY_LOG_WARN,
+			"port %s: of %" PRIu64 " frames received %" PRIu64
+			" found no descriptor, %" PRIu64 " no mbuf, and %" PRIu64
+			" came with errors; %" PRIu64 " were not sent",
+			w->port->name, stats->port_rx_frames, stats->port_rx_missed,
+			stats->port_rx_no_mbuf, stats->port_rx_errors, stats->port_tx_errors);
+}
+
 static void dpdk_close(struct vly_wire *wire)
 {
 	struct wire *w = wire_of(wire);
@@ -91,14 +114,7 @@ static void dpdk_close(struct vly_wire *wire)
 	}
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
-	if (w->counters)
-		atomic_store_explicit(w->counters, NULL, memory_order_release);
-	/* the last word */
-	if (w->stats && enter(w)) {
-		vly_dpdk_counters_read(w->port->id);
-		leave(w);
-		vly_dpdk_counters_show(w->port->id, w->stats);
-	}
+	count_last(w);
 	vly_dpdk_port_leave(w->port, w->queue);
 	vly_dpdk_pool_close(&w->pool);
 	vly_dpdk_port_drop(w->port);
