@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """python_costs.py - what a message costs in each style of the Python module, without a network
 
-usage: python_costs.py [--messages N] [--batch N] [--connections N,N,...] [--rounds N]
+usage: python_costs.py [--messages N] [--batch N] [--connections N,N,...] [--rounds N] [--styles S,S,...]
 
 Completions come from a source inside the engine, in batches of messages of 64 bytes from connections in random order, and
 answers go into a sink: what is measured is the module and the interpreter. Nanoseconds of this process's CPU time per
@@ -14,6 +14,11 @@ import statistics
 import time
 
 import volley
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
 
 
 class Echo(asyncio.Protocol):
@@ -47,6 +52,17 @@ def columns(batch):
     batch.reply_all()
 
 
+class Sums:
+    """Columns, and numpy adds up the first 8 bytes of all messages of a batch."""
+
+    total = 0
+
+    def __call__(self, batch):
+        batch.reply_all()
+        if batch.uniform:
+            self.total += int(numpy.add.reduce(numpy.frombuffer(batch.data, '<u8')[::8]))
+
+
 STYLES = {
     'asyncio': ('asyncio', Echo, None),
     'completion': ('completion', Answer, None),
@@ -55,6 +71,8 @@ STYLES = {
     'payloads': ('batch', None, payloads),
     'columns': ('batch', None, columns),
 }
+if numpy:
+    STYLES['numpy'] = ('batch', None, Sums())
 
 
 def cost_ns(name, connections, prefetch, given):
@@ -83,11 +101,12 @@ def main():
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--connections', default='1000,10000,60000')
     parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--styles', default=','.join(STYLES))
     given = parser.parse_args()
     print('| style | connections | ns, prefetch | ns, without |')
     print('|---|---|---|---|')
     for connections in map(int, given.connections.split(',')):
-        for name in STYLES:
+        for name in given.styles.split(','):
             # Interleaved, as the machine's speed drifts.
             found = {True: [], False: []}
             for _ in range(given.rounds):
