@@ -15,13 +15,15 @@ from volley_cli import (PYTHON, PEER, QUICK, VolleyTest, descendants, peer, proc
                         wait_until)
 
 LONG = ['-c', '8', '--warmup', '50ms', '--duration', '100s']
+# For faults that end a run: on a busy machine a peer may take seconds for the messages after which it misbehaves.
+PATIENT = ['--duration', '100s']
 
 
 class Peers(VolleyTest):
     """Servers that misbehave, by --exec."""
 
     def fails(self, mode, reason, count=None, *more):
-        done, runs = self.pingpong(1, '--stall-timeout', '500ms', *more, '--exec', peer(mode))
+        done, runs = self.pingpong(1, *PATIENT, '--stall-timeout', '500ms', *more, '--exec', peer(mode))
         run, = runs
         self.assertEqual(run['status'], 'failed')
         self.assertIsNone(run['rate_msg_per_s'])
@@ -52,7 +54,7 @@ class Peers(VolleyTest):
         self.fails('excess', 'more than it sent', 'excess')
 
     def test_a_server_that_stops_reading_is_a_failure(self):
-        self.fails('stuck', 'no echo for 0.5 s', 'silent')
+        self.fails('stuck', 'no echo (on any of 8 connections )?for 0.5 s', 'silent')
 
     def test_one_byte_at_a_time_is_right(self):
         _, runs = self.valid(0, '--exec', peer('bytewise'))
@@ -119,7 +121,7 @@ class Peers(VolleyTest):
         self.assertEqual(sleepers() & pids, set())
 
     def test_other_rows_run_after_a_failure(self):
-        _, runs = self.pingpong(1, '--exec', peer('die'), 'c_epoll', '--seed', '3')
+        _, runs = self.pingpong(1, '--exec', peer('die'), 'c_epoll', '--seed', '3', '--duration', '3s')
         self.assertEqual({run['variant'] for run in runs}, {'exec', 'c_epoll'})
         for run in runs:
             self.assertIn(run['status'], ('failed',) if run['variant'] == 'exec' else ('ok', 'invalid'))

@@ -48,6 +48,20 @@ class Help(VolleyTest):
         options -= {'help', 'usage'}
         self.assertEqual(options, set(re.findall(r'\*--([a-z-]+)\*', manual)))
 
+    def test_manual_has_the_letters_and_values_of_the_option_tables(self):
+        tables = set()
+        for command in COMMANDS:
+            tables |= set(re.findall(r'^ +(?:-(.), +)?--([a-z-]+)(?:\[?=([^\s\]]+)\]?)?',
+                                     self.expect(0, command, '--help').out, re.MULTILINE))
+        with open(os.path.join(volley_cli.TOP, 'docs', 'volley.1.scd'), encoding='utf-8') as file:
+            lines = [line for line in file if re.match(r'\*-', line) and not line.endswith('.\n')]
+        found = re.findall(r'(?:\*-(.)\*, )?\*--([a-z-]+)\*(?:\[?=| |)(_[^,\]\n]*)?', ''.join(lines))
+        self.assertGreater(len(found), 40)
+        for letter, name, value in found:
+            self.assertIn((name, value.replace('_', '').replace('[', '')), {(n, v.replace('[', '')) for _, n, v in tables})
+            if letter:
+                self.assertIn((letter, name), {(s, n) for s, n, _ in tables})
+
     def test_version_is_told(self):
         self.assertRegex(self.expect(0, '--version').out, r'^volley \d+\.\d+\.\d+ \(\S+\)\n$')
 
