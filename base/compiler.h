@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "base/prefetch_compat.h"
+
 #define VLY_CACHE_LINE 64
 /* Writers on different cores stay two lines apart: the adjacent-line prefetcher fetches pairs. */
 #define VLY_WRITER_GAP 128
@@ -14,13 +16,12 @@
  * gcc 12 takes a function that does nothing but prefetch for one without effect and drops its calls; the
  * empty asm is an effect.
  */
-#define vly_prefetch_for(p, write)                                                                 \
+#define vly_prefetch(p)                                                                            \
 	do {                                                                                       \
-		__builtin_prefetch((p), (write), 3);                                               \
+		__builtin_prefetch((p), 0, 3);                                                     \
 		__asm__ volatile("");                                                              \
 	} while (0)
-#define vly_prefetch(p) vly_prefetch_for(p, 0)
-#define vly_prefetch_write(p) vly_prefetch_for(p, 1)
+#define vly_prefetch_write(p) vly_prefetch_line_to_write(p)
 
 /* The structure that holds `member` at `ptr`. */
 #define vly_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
