@@ -44,7 +44,8 @@ struct server {
 /* Of one core. */
 struct echo {
 	struct vly_core *core;
-	struct kept **kept; /* by slot, NULL: nothing */
+	struct kept **kept;  /* by slot, NULL: nothing */
+	uint32_t kept_count; /* of them that are not NULL: with none nobody looks at that array */
 	uint32_t slots;
 	bool forward;
 	struct polls_core *polls; /* ours; NULL: not told */
@@ -113,6 +114,7 @@ fail:
 
 static void forget(struct echo *echo, uint32_t slot)
 {
+	echo->kept_count -= echo->kept[slot] != NULL;
 	free(echo->kept[slot]);
 	echo->kept[slot] = NULL;
 }
@@ -131,8 +133,10 @@ static void keep(struct echo *echo, vly_conn conn, const uint8_t *data, uint32_t
 			vly_abort(echo->core, conn);
 			return;
 		}
-		if (!kept)
+		if (!kept) {
 			*grown = (struct kept){0};
+			echo->kept_count++;
+		}
 		grown->room = used + len;
 		echo->kept[slot] = kept = grown;
 	}
@@ -146,7 +150,7 @@ static void on_data(struct echo *echo, const struct vly_event *event)
 	int err = -EAGAIN;
 
 	/* nothing overtakes what is kept */
-	if (__builtin_expect(!echo->kept[vly_conn_slot(event->conn)], 1))
+	if (__builtin_expect(!echo->kept_count || !echo->kept[vly_conn_slot(event->conn)], 1))
 		err = echo->forward ? vly_send_event(echo->core, event->conn, event)
 				    : vly_send(echo->core, event->conn, event->data, event->len);
 	if (__builtin_expect(err == 0, 1))

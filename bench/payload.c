@@ -11,37 +11,18 @@ uint64_t payload_key(uint64_t seed, uint64_t id)
 	return x ^ x >> 31;
 }
 
-/*
- * Two words at a time: they are written as they will be read, 16 bytes at once. A processor that has to
- * put such a read together from two writes that are still on their way waits for them.
- */
-typedef uint64_t pair __attribute__((vector_size(16)));
-
-static const pair next_pair = {2 * PAYLOAD_WORD, 2 * PAYLOAD_WORD};
-
-static inline pair pair_at(uint64_t word)
+void payload_fill_any(uint64_t base, uint8_t *out, uint32_t len_bytes)
 {
-	return (pair){word, word + PAYLOAD_WORD};
-}
-
-/* Nothing to do where the machine is little-endian. */
-static inline pair as_sent(pair two)
-{
-	return (pair){htole64(two[0]), htole64(two[1])};
-}
-
-static inline void fill(uint64_t base, uint8_t *out, uint32_t len_bytes)
-{
-	pair words = pair_at(base);
+	payload_pair words = payload_pair_at(base);
 	uint64_t wire;
 
 #pragma GCC unroll 4
 	for (; len_bytes >= 16; len_bytes -= 16) {
-		pair two = as_sent(words);
+		payload_pair two = payload_pair_sent(words);
 
 		memcpy(out, &two, 16);
 		out += 16;
-		words += next_pair;
+		words += payload_next_pair;
 	}
 	base = words[0];
 	for (; len_bytes; len_bytes -= len_bytes < 8 ? len_bytes : 8) {
@@ -55,32 +36,23 @@ static inline void fill(uint64_t base, uint8_t *out, uint32_t len_bytes)
 /* Where bits of `words` words at `data` differ from the pattern that begins with `word`. */
 static inline uint64_t differing_bits(uint64_t word, const uint8_t *data, uint32_t words)
 {
-	pair wrong = {0, 0}, right = pair_at(word);
+	payload_pair wrong = {0, 0}, right = payload_pair_at(word);
 	uint64_t last = 0;
 
 #pragma GCC unroll 4
 	for (; words >= 2; words -= 2) {
-		pair two;
+		payload_pair two;
 
 		memcpy(&two, data, 16);
-		wrong |= two ^ as_sent(right);
+		wrong |= two ^ payload_pair_sent(right);
 		data += 16;
-		right += next_pair;
+		right += payload_next_pair;
 	}
 	if (words) {
 		memcpy(&last, data, 8);
 		last ^= htole64(right[0]);
 	}
 	return wrong[0] | wrong[1] | last;
-}
-
-/* 64 bytes have loops without a branch. */
-void payload_fill(uint64_t base, uint8_t *out, uint32_t len_bytes)
-{
-	if (len_bytes == 64)
-		fill(base, out, 64);
-	else
-		fill(base, out, len_bytes);
 }
 
 uint64_t payload_sum(uint64_t key, uint64_t count, uint32_t size_bytes)
@@ -114,8 +86,6 @@ uint32_t payload_differs(uint64_t base, uint32_t offset, const uint8_t *data, ui
 	uint32_t done, words;
 	uint64_t word;
 
-	if (offset == 0 && len_bytes == 64 && !differing_bits(base, data, 8))
-		return 64;
 	if (head > len_bytes)
 		head = len_bytes;
 	done = bytes_differ(base, offset, data, head);

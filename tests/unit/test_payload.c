@@ -43,6 +43,21 @@ Test(payload, every_cut_of_a_message_compares_equal)
 				     end - begin);
 }
 
+Test(payload, one_wrong_bit_of_64_bytes_is_found)
+{
+	uint8_t bytes[64];
+	uint64_t base = payload_base(payload_key(9, 9), 1);
+
+	payload_fill(base, bytes, 64);
+	cr_assert(payload_is_64(base, bytes));
+	for (unsigned bit = 0; bit < 8 * 64; bit++) {
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		cr_assert_not(payload_is_64(base, bytes), "bit %u", bit);
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	cr_assert_not(payload_is_64(payload_base(payload_key(9, 9), 2), bytes), "the next message");
+}
+
 Test(payload, each_single_wrong_byte_is_found_and_placed)
 {
 	uint8_t bytes[LEN];
