@@ -105,6 +105,8 @@ static void bounce(struct vly_wire *wire, uint64_t now_ns)
 	uint32_t count = wire->ops->rx_burst(wire, now_ns, in, room);
 
 	for (uint32_t i = 0; i < count; i++) {
+		vly_wire_ahead(&wire->rx_ahead, false);
+		vly_wire_ahead(&wire->tx_ahead, true);
 		memcpy(out[i].data + 2 * MAC_BYTES, in[i].data + 2 * MAC_BYTES,
 		       in[i].len - 2 * MAC_BYTES);
 		memcpy(out[i].data, in[i].data + MAC_BYTES, MAC_BYTES);
@@ -195,8 +197,10 @@ static void poll_once(struct raw *raw, uint64_t now_ns)
 	struct vly_frame frames[BURST];
 	uint32_t count = wire->ops->rx_burst(wire, now_ns, frames, BURST);
 
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
+		vly_wire_ahead(&wire->rx_ahead, false);
 		take_back(raw, &frames[i], now_ns);
+	}
 	wire->ops->rx_done(wire, now_ns);
 	count = VLY_MIN(raw->ready_count, BURST);
 	if (count)
@@ -204,6 +208,7 @@ static void poll_once(struct raw *raw, uint64_t now_ns)
 	if (!count)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
+		vly_wire_ahead(&wire->tx_ahead, true);
 		memcpy(frames[i].data, raw->model, raw->frame_bytes);
 		memcpy(frames[i].data + HEADERS_BYTES, &raw->ready[raw->head], sizeof(struct mark));
 		raw->head = raw->head + 1 == raw->messages ? 0 : raw->head + 1;

@@ -310,6 +310,7 @@ void vly_core_close(struct vly_core *core)
 	drop_held(core);
 	if (env->timer_fd >= 0)
 		close(env->timer_fd);
+	vly_env_near_home(env);
 	/* Everything must be home now. */
 	vly_wheel_fini(&env->wheel);
 	vly_slab_fini(&core->timers.slab);

@@ -266,16 +266,20 @@ void vly_mail_collect(struct vly_core *core, uint32_t batch_max)
 	unsigned first = mail->turn / 64;
 	uint64_t late = (1ull << (mail->turn % 64)) - 1; /* served last: those before the turn */
 	bool room = true;
+	uint64_t any = 0;
 
 	for (unsigned word = 0; word < VLY_INBOX_WORDS; word++) {
 		/* pairs with vly_engine_notify(): the rings' contents come with the bits */
 		if (atomic_load_explicit(&mail->box->inbox[word], memory_order_relaxed))
 			mail->waiting[word] |= atomic_exchange_explicit(&mail->box->inbox[word], 0,
 									memory_order_seq_cst);
+		any |= mail->waiting[word];
 	}
 	/* Before the mail: few, and mail without end must not keep them waiting. */
 	if (vly_unlikely(mail->any_blocked))
 		collect_drained(core, batch_max);
+	if (vly_likely(!any))
+		return;
 	for (unsigned i = 0; i <= VLY_INBOX_WORDS && room; i++) {
 		unsigned word = (first + i) % VLY_INBOX_WORDS;
 		uint64_t mask = i == 0 ? ~late : i == VLY_INBOX_WORDS ? late : ~0ull;

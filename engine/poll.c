@@ -27,6 +27,13 @@ void vly_core_flush(struct vly_core *core)
 	uint32_t count = 0;
 
 	vly_mail_publish(core);
+	if (core->nic->ops->flush_raw) {
+		count = core->dirty_count;
+		core->dirty_count = 0;
+		if (count)
+			core->nic->ops->flush(core->nic, core->dirty, count);
+		return;
+	}
 	for (uint32_t i = 0; i < core->dirty_count; i++) {
 		struct vly_conn_head *conn = core->dirty[i];
 
@@ -286,7 +293,7 @@ void vly_core_gauges(struct vly_core *core)
 
 	set_gauge(&env->stats->conns,
 		  env->conns.count - env->conns.slab.free_count - env->retiring_count);
-	set_gauge(&env->stats->tx_bufs_free, env->tx_pool.slab.free_count);
+	set_gauge(&env->stats->tx_bufs_free, env->tx_pool.slab.free_count + env->near.count);
 	set_gauge(&env->stats->tx_refs_free, env->ref_pool.slab.free_count);
 	set_gauge(&env->stats->rx_bufs_free, vly_rx_unpinned(&env->rx));
 	set_gauge(&env->stats->tx_bufs_low, env->tx_pool.slab.low_water);

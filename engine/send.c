@@ -118,6 +118,7 @@ static int admit(struct vly_core *core, struct vly_conn_head *conn, const struct
 {
 	struct vly_env *env = &core->env;
 
+	vly_env_near_home(env);
 	if (need->len > conn->tx_budget || need->bufs > env->tx_pool.slab.count ||
 	    need->refs > env->ref_pool.slab.count)
 		return -EMSGSIZE;
@@ -189,6 +190,7 @@ static int find_stream(struct vly_core *core, vly_conn handle, struct vly_conn_h
 		return -EINVAL;
 	if (vly_unlikely((*conn)->state != VLY_OPENED))
 		return -ENOTCONN;
+	vly_env_tx_whole(*conn);
 	return vly_unlikely((*conn)->flags & VLY_F_SHUT) ? -EPIPE : 0;
 }
 
@@ -215,6 +217,14 @@ static inline void copy_message(uint8_t *to, const uint8_t *from, uint32_t len)
 		memcpy(to, from, len);
 }
 
+/* A fresh send buffer; NULL: none is home. */
+static inline struct vly_buf *first_buf(struct vly_env *env)
+{
+	if (vly_likely(env->near.count))
+		return env->near.bufs[--env->near.count];
+	return vly_likely(env->tx_pool.slab.free_count) ? vly_buf_get(&env->tx_pool) : NULL;
+}
+
 /*
  * The first message of a connection whose queue is empty, as most are: one buffer, and nobody waits or
  * was promised any. Admission would say yes to it. False: the long way, which also knows the errors.
@@ -229,27 +239,30 @@ static inline bool send_first(struct vly_core *core, vly_conn handle, const void
 		return false;
 	struct vly_conn_head *conn = vly_conn_find(&env->conns, handle);
 
-	if (!conn || conn->type != VLY_STREAM || conn->state != VLY_OPENED ||
-	    conn->flags & (VLY_F_SHUT | VLY_F_TX_BLOCKED) || conn->tx_head)
+	if (!conn || !vly_conn_plain(conn, VLY_F_SHUT | VLY_F_TX_BLOCKED) || conn->tx_head)
 		return false;
 	if (!len || len > core->config->tx_buf_bytes || len > conn->tx_budget ||
-	    starved->head != VLY_NO_SLOT || starved->granted || !env->tx_pool.slab.free_count)
+	    starved->head != VLY_NO_SLOT || starved->granted)
 		return false;
-	struct vly_buf *buf = vly_buf_get(&env->tx_pool);
+	struct vly_buf *buf = first_buf(env);
 
-	copy_message(buf->data, data, len);
-	buf->len = len;
+	if (vly_unlikely(!buf))
+		return false;
+	copy_message(vly_env_tx_data(env, buf), data, len);
+	if (env->near.on)
+		conn->flags |= VLY_F_TX_PLAIN;
+	else
+		buf->len = len;
 	conn->tx_head = conn->tx_tail = buf;
 	queued(core, conn, len);
 	return true;
 }
 
-int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t len)
+/* Apart, so that the short way saves no registers for it. */
+static __attribute__((noinline)) int send_long(struct vly_core *core, vly_conn handle,
+					       const void *data, uint32_t len)
 {
 	struct vly_conn_head *conn;
-
-	if (vly_likely(send_first(core, handle, data, len)))
-		return 0;
 	int error = find_stream(core, handle, &conn);
 
 	if (vly_unlikely(error || !len))
@@ -262,6 +275,13 @@ int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t 
 	append_copy(core, conn, data, len);
 	queued(core, conn, len);
 	return 0;
+}
+
+int vly_send(struct vly_core *core, vly_conn handle, const void *data, uint32_t len)
+{
+	if (vly_likely(send_first(core, handle, data, len)))
+		return 0;
+	return send_long(core, handle, data, len);
 }
 
 int vly_sendv(struct vly_core *core, vly_conn handle, const struct iovec *iov, int iov_count)

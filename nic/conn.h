@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 #include "base/wheel.h"
@@ -42,7 +43,8 @@ enum vly_conn_flag {
 	VLY_F_PEND_OPEN = 1 << 9, /* what it waits there for; `status` holds OPEN's and CLOSED's */
 	VLY_F_PEND_DRAINED = 1 << 10,
 	VLY_F_PEND_CLOSED = 1 << 11,
-	VLY_F_LOCAL = 1 << 12, /* a Unix socket */
+	VLY_F_LOCAL = 1 << 12,    /* a Unix socket */
+	VLY_F_TX_PLAIN = 1 << 13, /* see vly_env_tx_whole() */
 };
 
 /* What a wheel node belongs to, known by the byte behind it. */
@@ -86,6 +88,10 @@ struct vly_conn_head {
 };
 
 static_assert(offsetof(struct vly_conn_head, alarm) == VLY_CACHE_LINE, "the hot part is one line");
+static_assert(offsetof(struct vly_conn_head, type) == 4 &&
+		      offsetof(struct vly_conn_head, state) == 5 &&
+		      offsetof(struct vly_conn_head, flags) == 6,
+	      "one word, as vly_conn_plain() builds it");
 static_assert(sizeof(struct vly_conn_head) == 112, "16 bytes of the second line are the nic's");
 
 /* All records of a core, at a fixed stride, named by slot. */
@@ -110,6 +116,21 @@ static inline vly_conn vly_conn_handle(const struct vly_conn_table *table,
 {
 	return (uint64_t)table->core << (VLY_SLOT_BITS + VLY_GENERATION_BITS) |
 	       (uint64_t)conn->generation << VLY_SLOT_BITS | conn->slot;
+}
+
+/* Whether it is a stream, opened, and has none of `flags`: one comparison. */
+static inline bool vly_conn_plain(const struct vly_conn_head *conn, uint16_t flags)
+{
+	const struct {
+		uint8_t type, state;
+		uint16_t flags;
+	} mask = {0xff, 0xff, flags}, plain = {VLY_STREAM, VLY_OPENED, 0};
+	uint32_t word, mask_word, plain_word;
+
+	memcpy(&word, &conn->type, sizeof(word));
+	memcpy(&mask_word, &mask, sizeof(mask));
+	memcpy(&plain_word, &plain, sizeof(plain));
+	return (word & mask_word) == plain_word;
 }
 
 /* The record of a handle of this core, or NULL if it is stale. */

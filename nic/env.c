@@ -58,9 +58,16 @@ static void drained_check(struct vly_env *env, struct vly_conn_head *conn)
 		vly_env_pend(env, conn, VLY_F_PEND_DRAINED);
 }
 
+void vly_env_near_home(struct vly_env *env)
+{
+	while (env->near.count)
+		vly_buf_put(env->near.bufs[--env->near.count]);
+}
+
 void vly_env_tx_done(struct vly_env *env, struct vly_conn_head *conn, uint32_t bytes)
 {
 	VLY_CHECK(bytes <= conn->tx_bytes);
+	vly_env_tx_whole(conn);
 	conn->tx_bytes -= bytes;
 	/* Lent memory of 0 bytes is done as soon as it comes first. */
 	while (conn->tx_head && bytes >= conn->tx_head->len) {
@@ -104,6 +111,7 @@ void vly_env_dead(struct vly_env *env, struct vly_conn_head *conn, int status)
 {
 	bool was_connecting = conn->state == VLY_CONNECTING;
 
+	vly_env_tx_whole(conn);
 	while (conn->tx_head)
 		segment_done(env, conn, pop_segment(conn), status ? status : -ECONNABORTED);
 	conn->tx_bytes = 0;

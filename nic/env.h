@@ -33,6 +33,19 @@ struct vly_starved {
 	uint32_t granted;    /* buffers promised, for this batch, to those who have left the FIFO */
 };
 
+/*
+ * Empty send buffers at hand: as vly_buf_get() returned them, and counted as home. A message of a nic that
+ * keeps what it has sent (VLY_F_TX_PLAIN) is written behind the header of one and acknowledged without
+ * looking at that header, so it costs one line and not two.
+ */
+#define VLY_TX_NEAR 64u
+
+struct vly_tx_near {
+	uint32_t count;
+	bool on; /* the nic understands VLY_F_TX_PLAIN */
+	struct vly_buf *bufs[VLY_TX_NEAR];
+};
+
 struct vly_env {
 	struct vly_batch batch;
 	struct vly_conn_table conns;
@@ -42,6 +55,7 @@ struct vly_env {
 	/* descriptors of borrowed memory and of pinned receive buffers */
 	struct vly_buf_pool ref_pool;
 	struct vly_buf_pool rx_pool;
+	struct vly_tx_near near; /* of tx_pool */
 	struct vly_stats *stats; /* written by this core, read by anyone: vly_count() */
 	vly_counter_seat *counters;
 	const struct vly_config *config;
@@ -94,6 +108,42 @@ void vly_env_dgram_done(struct vly_env *env, struct vly_conn_head *conn);
 static inline struct vly_buf_pool *vly_env_tx_pool(struct vly_env *env, enum vly_tx_pool which)
 {
 	return which == VLY_TX_COPIES ? &env->tx_pool : &env->ref_pool;
+}
+
+/* Puts the send buffers at hand back into their pool: before its count decides anything. */
+void vly_env_near_home(struct vly_env *env);
+
+/* Where a fresh send buffer's data begins. */
+static inline uint8_t *vly_env_tx_data(const struct vly_env *env, struct vly_buf *buf)
+{
+	return vly_buf_storage(buf) + env->tx_pool.headroom_bytes;
+}
+
+/*
+ * VLY_F_TX_PLAIN: the queue is one buffer, fresh but for its data, of which there are tx_bytes. Its header
+ * is brought into line here, before anybody reads it.
+ */
+static inline void vly_env_tx_whole(struct vly_conn_head *conn)
+{
+	if (!(conn->flags & VLY_F_TX_PLAIN))
+		return;
+	conn->flags &= (uint16_t)~VLY_F_TX_PLAIN;
+	conn->tx_head->len = conn->tx_bytes;
+}
+
+/* The plain queue is done with. Nobody waits for buffers, or they go to the pool, where they are counted. */
+static inline void vly_env_tx_plain_done(struct vly_env *env, struct vly_conn_head *conn)
+{
+	struct vly_buf *buf = conn->tx_head;
+
+	conn->flags &= (uint16_t)~VLY_F_TX_PLAIN;
+	conn->tx_head = conn->tx_tail = NULL;
+	conn->tx_bytes = 0;
+	if (vly_likely(env->near.count < VLY_TX_NEAR &&
+		       env->starved[VLY_TX_COPIES].head == VLY_NO_SLOT))
+		env->near.bufs[env->near.count++] = buf;
+	else
+		vly_buf_put(buf);
 }
 
 /* Takes a connection out of the FIFO of the starved, if it is there. */

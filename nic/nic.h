@@ -57,6 +57,11 @@ struct vly_nic_ops {
 		       struct vly_addr *peer);
 
 	/*
+	 * `flush` gets all that is dirty as it is, VLY_F_DIRTY still set and the dead among them, and clears
+	 * and skips them itself: it goes through the list anyway.
+	 */
+	bool flush_raw;
+	/*
 	 * Brings each record into line: sends what is queued; after it FIN if VLY_F_SHUT; carries a
 	 * VLY_CLOSING one on towards its end; stops or resumes reading if VLY_F_PAUSED has changed. Reports
 	 * by vly_env_tx_done() and vly_env_dead(), never into the batch.

@@ -173,6 +173,7 @@ static int inet_open(struct vly_env *env, const struct vly_nic_spec *spec, struc
 		return -ENOMEM;
 	inet->nic.ops = &vly_inet_ops;
 	inet->nic.env = env;
+	env->near.on = true;
 	inet->now_ns = vly_clock_ns();
 	inet->now = vly_tick_of(inet->now_ns);
 	inet->random = seed_of(env, spec);
@@ -308,6 +309,9 @@ static void inet_flush(struct vly_nic *nic, struct vly_conn_head **conns, uint32
 	set_now(inet, nic->env->batch.stamp_ns);
 	count = vly_tcp_flush_fast(inet, conns, count);
 	for (uint32_t i = 0; i < count; i++) {
+		conns[i]->flags &= (uint16_t)~VLY_F_DIRTY;
+		if (conns[i]->state == VLY_DEAD)
+			continue;
 		switch (conns[i]->type) {
 		case VLY_STREAM:
 			vly_tcp_flush(inet, vly_tcp_of(conns[i]));
@@ -434,6 +438,7 @@ const struct vly_nic_ops vly_inet_ops = {
 	/* entries of the flow table: two thirds are used */
 	.conn_more_bytes = sizeof(struct vly_flow_entry) * 3 / 2,
 	.own_alarm = true,
+	.flush_raw = true,
 	.by_name_only = true,
 	.check = inet_check,
 	.region_bytes = inet_region_bytes,

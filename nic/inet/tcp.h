@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "nic/inet/mini.h"
 #include "nic/inet/side.h"
@@ -70,7 +71,8 @@ struct vly_tcp {
 	/* network order */
 	uint32_t raddr, laddr;
 	uint16_t rport, lport;
-	uint16_t hop;
+	/* vly_tcp_plain() looks at these as one word */
+	uint16_t bits;  /* enum vly_tcp_bit */
 	uint8_t state;  /* enum vly_tcp_state */
 	uint8_t wscale; /* what the peer's windows are shifted by; 4 upper bits: ours */
 	uint32_t snd_una, snd_nxt, rcv_nxt;
@@ -80,14 +82,17 @@ struct vly_tcp {
 	uint32_t srtt;     /* 8 * smoothed round trip; 0: none measured */
 	uint32_t rttvar;   /* 4 * its variation */
 	uint32_t ts_recent;
-	uint16_t mss;  /* payload of a full segment, options of timestamps taken off */
-	uint16_t bits; /* enum vly_tcp_bit */
+	uint16_t mss; /* payload of a full segment, options of timestamps taken off */
+	uint16_t hop;
 	uint8_t retries;
 	uint8_t unacked; /* segments with data received since the last ACK */
 	uint16_t spare;
 };
 
 static_assert(offsetof(struct vly_tcp, raddr) == 2 * VLY_CACHE_LINE, "the hot line begins here");
+static_assert(offsetof(struct vly_tcp, bits) % 4 == 0 &&
+		      offsetof(struct vly_tcp, state) == offsetof(struct vly_tcp, bits) + 2,
+	      "one word, as vly_tcp_plain() builds it");
 static_assert(sizeof(struct vly_tcp) == 3 * VLY_CACHE_LINE, "three lines per connection");
 
 /* A listener uses the record's fields by these names. */
@@ -119,6 +124,7 @@ struct vly_tcp_core {
 	struct vly_tcp_conf conf;
 	uint32_t acks[VLY_TCP_BURST + 1]; /* slots: who owes an ACK since the last poll */
 	uint32_t acks_count;
+	uint32_t acks_paid;        /* how many of them data of our own has paid since */
 	uint32_t tx_head, tx_tail; /* slots: FIFO of those whom the wire was too full for */
 	struct vly_minis minis;
 	uint64_t minis_ns;      /* vly_tcp_minis_age() has nothing to do earlier */
@@ -168,6 +174,21 @@ static inline struct vly_tcp *vly_tcp_at(const struct vly_inet *inet, uint32_t s
 static inline struct vly_side *vly_tcp_side(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
 	return tcp->bits & VLY_TCP_B_SIDE ? vly_side_at(&inet->tcp->sides, tcp->side) : NULL;
+}
+
+/* Established, and no bit of VLY_TCP_SLOW: one comparison. */
+static inline bool vly_tcp_plain(const struct vly_tcp *tcp)
+{
+	const struct {
+		uint16_t bits;
+		uint8_t state, wscale;
+	} mask = {VLY_TCP_SLOW, 0xff, 0}, plain = {0, VLY_TCP_ESTABLISHED, 0};
+	uint32_t word, mask_word, plain_word;
+
+	memcpy(&word, &tcp->bits, sizeof(word));
+	memcpy(&mask_word, &mask, sizeof(mask));
+	memcpy(&plain_word, &plain, sizeof(plain));
+	return (word & mask_word) == plain_word;
 }
 
 /* Our receive window: what is configured, as far as the header's field can say it. */
@@ -354,13 +375,14 @@ void vly_tcp_tx_unlist(struct vly_inet *inet, struct vly_tcp *tcp);
 
 static inline void vly_tcp_owe_ack(struct vly_inet *inet, struct vly_tcp *tcp, uint16_t how)
 {
-	tcp->bits |= VLY_TCP_B_ACK_DUE | how;
-	if (tcp->bits & VLY_TCP_B_ACK_LISTED)
-		return;
-	if (vly_unlikely(inet->tcp->acks_count > VLY_TCP_BURST))
+	struct vly_tcp_core *core = inet->tcp;
+	bool listed = tcp->bits & VLY_TCP_B_ACK_LISTED;
+
+	if (vly_unlikely(!listed && core->acks_count > VLY_TCP_BURST))
 		vly_tcp_send_acks(inet);
-	tcp->bits |= VLY_TCP_B_ACK_LISTED;
-	inet->tcp->acks[inet->tcp->acks_count++] = tcp->head.slot;
+	tcp->bits |= VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_LISTED | how;
+	if (vly_likely(!listed))
+		core->acks[core->acks_count++] = tcp->head.slot;
 }
 
 /* The MSS we offer by way of `hop`. */

@@ -22,6 +22,7 @@ struct item {
 #define AT_FRAGMENT (AT_IP + 6u)
 #define AT_ADDRESSES (AT_IP + 12u)
 #define AT_TCP (AT_IP + VLY_IPV4_BYTES)
+#define AT_TCP_OFFSET (AT_TCP + 12u)
 
 static inline uint16_t load16(const uint8_t *p)
 {
@@ -138,7 +139,6 @@ static void stage_buffers(struct item *items, uint32_t count)
 
 		if (!tcp || !tcp->head.tx_head)
 			continue;
-		vly_prefetch_write(tcp->head.tx_head);
 		vly_prefetch_write(tcp->head.tx_head + 1);
 	}
 }
@@ -180,26 +180,21 @@ static inline bool only_timestamps(const struct vly_tcp *tcp, const uint8_t *opt
 	return !vly_seq_before(*stamp, tcp->ts_recent);
 }
 
-/* Everything in flight was acknowledged: one buffer, as good as always. */
+/* Everything in flight was acknowledged: one plain buffer, as good as always. */
 static inline void all_acked(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
 {
 	struct vly_conn_head *head = &tcp->head;
-	struct vly_buf *buf = head->tx_head;
+	const uint16_t want = VLY_F_TX_PLAIN | VLY_F_TX_BLOCKED;
+	uint32_t bytes = ack - tcp->snd_una;
 
 	if (vly_likely(!(tcp->bits & VLY_TCP_B_REXMIT)))
 		vly_tcp_rtt(tcp, inet->now - tcp->rtx_base);
-	uint32_t bytes = ack - tcp->snd_una;
-
 	tcp->snd_una = ack;
 	tcp->retries = 0;
-	if (vly_likely(!buf->next && buf->len == bytes && !(buf->flags & VLY_BUF_BORROWED) &&
-		       !(head->flags & VLY_F_TX_BLOCKED))) {
-		head->tx_head = head->tx_tail = NULL;
-		head->tx_bytes = 0;
-		vly_buf_put(buf);
-		return;
-	}
-	vly_env_tx_done(inet->nic.env, head, bytes);
+	if (vly_likely((head->flags & want) == VLY_F_TX_PLAIN && head->tx_bytes == bytes))
+		vly_env_tx_plain_done(inet->nic.env, head);
+	else
+		vly_env_tx_done(inet->nic.env, head, bytes);
 }
 
 /*
@@ -215,17 +210,18 @@ static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
 	uint32_t seq = ntohl(header->seq), ack = ntohl(header->ack);
 	uint32_t header_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
 	uint32_t len = item->l4_len - header_len, stamp = tcp->ts_recent;
+	/* offset, flags; the window behind them may be any */
+	uint32_t what = load32(item->data + AT_TCP_OFFSET) &
+			bytes4(0xff, (uint8_t)~VLY_TCP_PSH, 0, 0);
 
-	if (tcp->state != VLY_TCP_ESTABLISHED || tcp->bits & VLY_TCP_SLOW ||
-	    header->offset != header_len / 4 << 4 ||
-	    (header->flags & ~VLY_TCP_PSH) != VLY_TCP_ACK || seq != tcp->rcv_nxt ||
+	if (!vly_tcp_plain(tcp) || !vly_conn_plain(&tcp->head, VLY_F_PAUSED | VLY_F_SHUT) ||
+	    what != bytes4((uint8_t)(header_len << 2), VLY_TCP_ACK, 0, 0) || seq != tcp->rcv_nxt ||
 	    !key_is(tcp, item->data))
 		return false;
 	/* no data (len wraps for less than none), or too much */
 	if (len - 1 >= in_place_max)
 		return false;
-	if (tcp->head.state != VLY_OPENED || tcp->head.flags & (VLY_F_PAUSED | VLY_F_SHUT) ||
-	    tcp->head.batch_seq == batch->seq || batch->count + 1 >= batch->max)
+	if (tcp->head.batch_seq == batch->seq || batch->count + 1 >= batch->max)
 		return false;
 	/* all in flight is acknowledged, or nothing is: the rest is arithmetic for others */
 	if (ack != tcp->snd_nxt || (ack != tcp->snd_una && vly_tcp_unsent(tcp)))
@@ -265,9 +261,11 @@ bool vly_tcp_burst(struct vly_inet *inet)
 	stage_hash(inet, frames, items, count);
 	stage_find(inet, items, count);
 	stage_buffers(items, count);
+	struct vly_wire_slots *ahead = &inet->wire->rx_ahead;
 	uint32_t quick = 0, bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
+		vly_wire_ahead(ahead, false);
 		if (vly_likely(items[i].tcp && fast(inet, &frames[i], &items[i], in_place_max))) {
 			quick++;
 			bytes += items[i].l4_len - VLY_TCP_BYTES;

@@ -120,6 +120,7 @@ static void write_options(const struct vly_inet *inet, const struct vly_tcp *tcp
 static struct vly_buf *locate(struct vly_tcp *tcp, struct vly_side *side, uint32_t seq,
 			      uint32_t *offset)
 {
+	vly_env_tx_whole(&tcp->head);
 	struct vly_buf *buf = tcp->head.tx_head;
 	uint32_t base = tcp->snd_una;
 

@@ -6,23 +6,34 @@
 
 #define TTL 64
 
-/* Headers as words in the order of memory; every store is aligned to what it stores, but for 2 bytes. */
+/*
+ * Headers in the order of memory, two words at a time: all lie at multiples of 8 where a wire aligns the IP
+ * header to 16.
+ */
 struct words {
-	uint32_t ip[5];
-	uint32_t tcp[5];
+	uint64_t pairs[5];  /* IP and TCP without options */
 	uint32_t stamps[3]; /* only with timestamps */
 } __attribute__((packed, aligned(2), may_alias));
 
 static_assert(sizeof(struct words) == VLY_IPV4_BYTES + VLY_TCP_BYTES + VLY_TCP_TS_BYTES,
 	      "no padding");
 
+static inline uint64_t pair(uint32_t first, uint32_t second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (uint64_t)second << 32;
+#else
+	return second | (uint64_t)first << 32;
+#endif
+}
+
 static inline uint32_t two(uint16_t first, uint16_t second)
 {
-	uint32_t word;
-	uint16_t halves[2] = {first, second};
-
-	memcpy(&word, halves, sizeof(word));
-	return word;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (uint32_t)second << 16;
+#else
+	return second | (uint32_t)first << 16;
+#endif
 }
 
 /*
@@ -34,10 +45,9 @@ static inline bool fits(const struct vly_inet *inet, const struct vly_tcp *tcp)
 	const struct vly_conn_head *head = &tcp->head;
 	uint32_t len = head->tx_bytes;
 
-	return tcp->state == VLY_TCP_ESTABLISHED && !(tcp->bits & VLY_TCP_SLOW) &&
-	       tcp->snd_una == tcp->snd_nxt && head->tx_head && !head->tx_head->next && len &&
-	       len <= tcp->mss && len <= tcp->snd_wnd && len <= tcp->cwnd &&
-	       head->state == VLY_OPENED && !(head->flags & VLY_F_SHUT) &&
+	return vly_conn_plain(head, VLY_F_SHUT) && vly_tcp_plain(tcp) &&
+	       tcp->snd_una == tcp->snd_nxt && len && len <= tcp->mss && len <= tcp->snd_wnd &&
+	       len <= tcp->cwnd && (head->flags & VLY_F_TX_PLAIN || !head->tx_head->next) &&
 	       inet->hops.table[tcp->hop].state >= VLY_HOP_READY;
 }
 
@@ -56,9 +66,9 @@ static uint64_t write_stamps(const struct vly_inet *inet, const struct vly_tcp *
 }
 
 /* Headers at `words`, `tcp_len` of TCP's with options; `sum` is that of options and payload. */
-static inline void write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp,
-			  struct words *words, uint32_t tcp_len, uint32_t len, uint64_t sum,
-			  bool offloaded)
+static inline __attribute__((always_inline)) void
+write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp, struct words *words,
+	      uint32_t tcp_len, uint32_t len, uint64_t sum, bool offloaded)
 {
 	uint16_t total = htons((uint16_t)(VLY_IPV4_BYTES + tcp_len + len));
 	uint64_t addresses = (uint64_t)tcp->laddr + tcp->raddr;
@@ -80,20 +90,29 @@ static inline void write_headers(const struct vly_inet *inet, const struct vly_t
 		tcp_check = vly_checksum_finish(
 			vly_checksum_plus(sum, pseudo + ports + seq + ack + fourth));
 	}
-	words->ip[0] = first;
-	words->ip[1] = second;
-	words->ip[2] = two(life, ip_check);
-	words->ip[3] = tcp->laddr;
-	words->ip[4] = tcp->raddr;
-	words->tcp[0] = ports;
-	words->tcp[1] = seq;
-	words->tcp[2] = ack;
-	words->tcp[3] = fourth;
-	words->tcp[4] = two(tcp_check, 0);
+	words->pairs[0] = pair(first, second);
+	words->pairs[1] = pair(two(life, ip_check), tcp->laddr);
+	words->pairs[2] = pair(tcp->raddr, ports);
+	words->pairs[3] = pair(seq, ack);
+	words->pairs[4] = pair(fourth, two(tcp_check, 0));
+}
+
+/* Our data carries the ACK that was owed. It was sent once. */
+static inline void pay_ack(struct vly_tcp_core *core, struct vly_tcp *tcp)
+{
+	uint16_t bits = tcp->bits;
+
+	tcp->unacked = 0;
+	core->acks_paid += (bits & VLY_TCP_B_ACK_LISTED) != 0;
+	if (bits & VLY_TCP_B_ACK_DUE)
+		bits |= VLY_TCP_B_TALKS;
+	tcp->bits = bits & (uint16_t) ~(VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_NOW | VLY_TCP_B_DELACK |
+					VLY_TCP_B_ACK_LISTED | VLY_TCP_B_REXMIT);
 }
 
 /* Sends the queue if it is one plain segment and nothing stands in its way. Its length; 0: it did not. */
-static inline uint32_t send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
+static inline __attribute__((always_inline)) uint32_t send_fast(struct vly_inet *inet,
+								struct vly_tcp *tcp, bool offloaded)
 {
 	if (!fits(inet, tcp))
 		return 0;
@@ -101,57 +120,64 @@ static inline uint32_t send_fast(struct vly_inet *inet, struct vly_tcp *tcp)
 
 	if (vly_unlikely(!frame))
 		return 0;
-	const struct vly_buf *buf = tcp->head.tx_head;
+	struct vly_buf *buf = tcp->head.tx_head;
+	const uint8_t *from = tcp->head.flags & VLY_F_TX_PLAIN ? vly_env_tx_data(inet->nic.env, buf)
+							       : buf->data;
 	uint8_t *to = frame->data;
 	uint32_t tcp_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
-	uint32_t len = buf->len, headers = VLY_ETH_BYTES + VLY_IPV4_BYTES + tcp_len;
+
+	/* gcc would make five choices by the same bit, of all that is computed from it */
+	__asm__("" : "+r"(tcp_len));
+	uint32_t len = tcp->head.tx_bytes, headers = VLY_ETH_BYTES + VLY_IPV4_BYTES + tcp_len;
 	struct words *words = (struct words *)(to + VLY_ETH_BYTES);
-	bool offloaded = inet->wire->caps & VLY_WIRE_TX_CHECKSUM;
 	uint64_t sum = 0;
 
 	memcpy(to, inet->hops.table[tcp->hop].eth, 16); /* the last two are overwritten */
 	if (offloaded)
-		memcpy(to + headers, buf->data, len);
+		memcpy(to + headers, from, len);
 	else
-		sum = vly_checksum_copy(0, to + headers, buf->data, len);
+		sum = vly_checksum_copy(0, to + headers, from, len);
 	if (tcp_len != VLY_TCP_BYTES)
 		sum = vly_checksum_plus(sum, write_stamps(inet, tcp, words));
 	write_headers(inet, tcp, words, tcp_len, len, sum, offloaded);
 	frame->len = headers + len;
 	frame->flags = offloaded ? VLY_FRAME_COMPLETE : 0;
 	frame->mss = 0;
+	tcp->head.flags &= (uint16_t)~VLY_F_DIRTY;
 	vly_out_done(inet);
+	vly_wire_ahead(&inet->wire->tx_ahead, true);
 	tcp->snd_nxt += len;
 	tcp->rtx_base = inet->now;
 	tcp->retries = 0;
-	tcp->unacked = 0;
-	if (tcp->bits & VLY_TCP_B_ACK_DUE)
-		tcp->bits |= VLY_TCP_B_TALKS;
-	tcp->bits &= (uint16_t) ~(VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_NOW | VLY_TCP_B_DELACK |
-				  VLY_TCP_B_REXMIT);
+	pay_ack(inet->tcp, tcp);
 	if (vly_unlikely(!(tcp->bits & VLY_TCP_B_ARMED)))
 		vly_tcp_arm_rto(inet, tcp);
 	return len;
 }
 
-uint32_t vly_tcp_flush_fast(struct vly_inet *inet, struct vly_conn_head **conns, uint32_t count)
+static inline __attribute__((always_inline)) uint32_t
+flush(struct vly_inet *inet, struct vly_conn_head **conns, uint32_t count, bool offloaded)
 {
 	struct vly_stats *stats = inet->nic.env->stats;
-	uint32_t left = 0, sent = 0;
+	uint32_t left = 0;
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct vly_conn_head *head = conns[i];
-		uint32_t len = 0;
+		uint32_t len = send_fast(inet, vly_tcp_of(head), offloaded);
 
-		if (vly_likely(head->type == VLY_STREAM))
-			len = send_fast(inet, vly_tcp_of(head));
 		if (vly_unlikely(!len))
 			conns[left++] = head;
-		sent += len > 0;
 		bytes += len;
 	}
 	vly_count(&stats->tx_bytes, bytes);
-	vly_count(&stats->tx_calls, sent);
+	vly_count(&stats->tx_calls, count - left);
 	return left;
+}
+
+uint32_t vly_tcp_flush_fast(struct vly_inet *inet, struct vly_conn_head **conns, uint32_t count)
+{
+	if (inet->wire->caps & VLY_WIRE_TX_CHECKSUM)
+		return flush(inet, conns, count, true);
+	return flush(inet, conns, count, false);
 }

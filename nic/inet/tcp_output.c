@@ -330,7 +330,13 @@ void vly_tcp_flush(struct vly_inet *inet, struct vly_tcp *tcp)
 void vly_tcp_send_acks(struct vly_inet *inet)
 {
 	struct vly_tcp_core *core = inet->tcp;
+	bool all_paid = core->acks_paid == core->acks_count;
 
+	core->acks_paid = 0;
+	if (vly_likely(all_paid)) {
+		core->acks_count = 0;
+		return;
+	}
 	for (uint32_t i = 0; i < core->acks_count; i++) {
 		struct vly_tcp *tcp = vly_tcp_at(inet, core->acks[i]);
 

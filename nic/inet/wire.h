@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/compiler.h"
 #include "mempool/region.h"
 #include "nic/counters.h"
 #include "nic/spec.h"
@@ -83,6 +84,17 @@ enum vly_wire_cap {
 
 struct vly_wire_ops;
 
+/*
+ * Slots that will be worked on next, of a wire in memory: whoever works on frames one by one prefetches one
+ * of these for each (vly_wire_ahead), instead of the wire all of a burst at once, which no processor has the
+ * fill buffers for. The wire moves `end`, and catches up on what was left. No other wire has any.
+ */
+struct vly_wire_slots {
+	uint8_t *base;
+	uint32_t at, end; /* prefetched before `at`; free running */
+	uint32_t mask, stride;
+};
+
 /* Filled by open; constant afterwards, but for link_up. */
 struct vly_wire {
 	const struct vly_wire_ops *ops;
@@ -96,6 +108,7 @@ struct vly_wire {
 	const uint8_t *rss_key;    /* VLY_TOEPLITZ_KEY_BYTES: of a longer key, the first */
 	const uint16_t *rss_table; /* queues */
 	uint32_t rss_table_count;
+	struct vly_wire_slots rx_ahead, tx_ahead;
 	uint64_t rx_dropped; /* frames the wire itself could not take: counters, written by the core */
 	uint64_t tx_dropped;
 };
@@ -184,6 +197,22 @@ struct vly_wire_ops {
 	int (*describe)(const struct vly_nic_spec *spec, char *text, size_t text_bytes, char *why,
 			size_t why_bytes);
 };
+
+/* One slot of the next burst. */
+static inline void vly_wire_ahead(struct vly_wire_slots *slots, bool to_write)
+{
+	if (slots->at == slots->end)
+		return;
+	uint8_t *slot = slots->base + (size_t)(slots->at++ & slots->mask) * slots->stride;
+
+	if (to_write) {
+		vly_prefetch_write(slot);
+		vly_prefetch_write(slot + VLY_CACHE_LINE);
+	} else {
+		vly_prefetch(slot);
+		vly_prefetch(slot + VLY_CACHE_LINE);
+	}
+}
 
 /* Most wires that a stack may have. */
 #define VLY_WIRE_STACK_MAX 8

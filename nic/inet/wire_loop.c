@@ -27,10 +27,9 @@ struct peer {
 /* One direction of one pair of queues; the copies of our own index are what counts. */
 struct end {
 	struct vly_loop_ring *ring;
-	uint8_t *slots;
-	uint32_t own;   /* sender: tail; receiver: head */
-	uint32_t seen;  /* the other's index when it was last read */
-	uint32_t ahead; /* slots before it were prefetched */
+	uint8_t *slots, *slots_end;
+	uint32_t own;  /* sender: tail; receiver: head */
+	uint32_t seen; /* the other's index when it was last read */
 };
 
 struct wire {
@@ -64,28 +63,29 @@ static inline uint8_t *slot_at(const struct wire *w, const struct end *end, uint
 	return end->slots + (size_t)(index & w->mask) * w->stride;
 }
 
-/*
- * Prefetches the slots from `first` on that were not yet, `count` at most and none beyond `end_of`:
- * those of the next burst while this one is worked on. A line that the other core has written takes
- * longer to come than a message takes to process.
- */
-static inline void fetch_ahead(const struct wire *w, struct end *end, uint32_t first,
-			       uint32_t count, bool to_write)
+/* The slot behind `slot`. */
+static inline uint8_t *slot_after(const struct wire *w, const struct end *end, uint8_t *slot)
 {
-	uint32_t at = (int32_t)(end->ahead - first) > 0 ? end->ahead : first;
+	slot += w->stride;
+	return vly_unlikely(slot == end->slots_end) ? end->slots : slot;
+}
 
-	for (; (int32_t)(first + count - at) > 0; at++) {
-		uint8_t *slot = slot_at(w, end, at);
-
-		if (to_write) {
-			vly_prefetch_write(slot);
-			vly_prefetch_write(slot + VLY_CACHE_LINE);
-		} else {
-			vly_prefetch(slot);
-			vly_prefetch(slot + VLY_CACHE_LINE);
-		}
-	}
-	end->ahead = at;
+/*
+ * The `count` slots from `first` on are worked on now: those that were not prefetched ahead of time are,
+ * and those behind them, as far as there are `known` in all, are to be while these are worked on. A line
+ * that the other core has written takes longer to come than a message takes to process.
+ */
+static inline void fetch(struct vly_wire_slots *slots, uint32_t first, uint32_t count,
+			 uint32_t known, bool to_write)
+{
+	if ((int32_t)(slots->at - first) < 0)
+		slots->at = first;
+	slots->end = first + count;
+	while ((int32_t)(slots->end - slots->at) > 0)
+		vly_wire_ahead(slots, to_write);
+	slots->end = first + known;
+	if ((int32_t)(slots->end - slots->at) < 0)
+		slots->end = slots->at;
 }
 
 /* --- the other side's life --- */
@@ -209,22 +209,25 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 	uint32_t count = VLY_MIN(known, max);
 	uint32_t first = w->rx.own + w->lent;
 
-	fetch_ahead(w, &w->rx, first, VLY_MIN(known, count + max), false);
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t *slot = slot_at(w, &w->rx, first + i);
+	fetch(&wire->rx_ahead, first, count, VLY_MIN(known, count + max), false);
+	uint8_t *slot = slot_at(w, &w->rx, first);
+	uint32_t mtu = w->map.head.mtu, complete = w->offload ? VLY_LOOP_COMPLETE : 0;
+
+	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->rx, slot)) {
 		uint16_t word;
 
 		memcpy(&word, slot, sizeof(word));
 		uint32_t len = word & VLY_LOOP_LEN_MASK;
 
-		if (vly_unlikely(len < VLY_ETH_BYTES || len > w->map.head.mtu + VLY_ETH_BYTES)) {
+		/* what is shorter than its header wraps */
+		if (vly_unlikely(len - VLY_ETH_BYTES > mtu)) {
 			wire->rx_dropped++;
 			continue;
 		}
 		frames[made++] = (struct vly_frame){
 			.data = slot + VLY_LOOP_FRAME_AT,
 			.len = len,
-			.flags = word & VLY_LOOP_COMPLETE && w->offload ? VLY_FRAME_CHECKED : 0,
+			.flags = word & complete ? VLY_FRAME_CHECKED : 0,
 		};
 	}
 	w->lent += count;
@@ -295,10 +298,11 @@ static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 	uint32_t known = room(w, 2 * max, memory_order_acquire);
 	uint32_t count = VLY_MIN(known, max);
 
-	fetch_ahead(w, &w->tx, w->tx.own, VLY_MIN(known, 2 * max), true);
-	for (uint32_t i = 0; i < count; i++)
-		frames[i] = (struct vly_frame){
-			.data = slot_at(w, &w->tx, w->tx.own + i) + VLY_LOOP_FRAME_AT, .len = len};
+	fetch(&wire->tx_ahead, w->tx.own, count, VLY_MIN(known, count + max), true);
+	uint8_t *slot = slot_at(w, &w->tx, w->tx.own);
+
+	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->tx, slot))
+		frames[i] = (struct vly_frame){.data = slot + VLY_LOOP_FRAME_AT, .len = len};
 	return w->taken = count;
 }
 
@@ -318,14 +322,13 @@ static void loop_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vl
 	if (!count)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
-		uint8_t *slot = slot_at(w, tx, tx->own + i);
 		uint16_t word = (uint16_t)frames[i].len;
 
-		assert(frames[i].data == slot + VLY_LOOP_FRAME_AT);
+		assert(frames[i].data == slot_at(w, tx, tx->own + i) + VLY_LOOP_FRAME_AT);
 		assert(frames[i].len <= wire->mtu + VLY_ETH_BYTES);
 		if (frames[i].flags & VLY_FRAME_COMPLETE)
 			word |= VLY_LOOP_COMPLETE;
-		memcpy(slot, &word, sizeof(word));
+		memcpy(frames[i].data - VLY_LOOP_FRAME_AT, &word, sizeof(word));
 	}
 	tx->own += count;
 	/*
@@ -397,6 +400,8 @@ static void take_seat(struct wire *w, unsigned side, unsigned queue, unsigned to
 	w->rx.slots = vly_loop_slots(&w->map, !side, to, queue);
 	w->tx.ring = vly_loop_ring(&w->map, side, queue, to);
 	w->tx.slots = vly_loop_slots(&w->map, side, queue, to);
+	w->rx.slots_end = w->rx.slots + (size_t)w->map.head.slots * w->stride;
+	w->tx.slots_end = w->tx.slots + (size_t)w->map.head.slots * w->stride;
 	w->seat = vly_loop_seat(&w->map, side, queue, to);
 	w->peer.seat = vly_loop_seat(&w->map, !side, to, queue);
 	bool again = atomic_load_explicit(&w->seat->life, memory_order_acquire) > 0;
@@ -413,6 +418,15 @@ static void take_seat(struct wire *w, unsigned side, unsigned queue, unsigned to
 	atomic_store_explicit(&w->seat->pid, (uint32_t)getpid(), memory_order_release);
 	atomic_fetch_add_explicit(&w->seat->life, 1, memory_order_release);
 	atomic_store_explicit(&w->seat->state, VLY_LOOP_OPEN, memory_order_seq_cst);
+}
+
+static struct vly_wire_slots ahead_of(const struct wire *w, const struct end *end)
+{
+	return (struct vly_wire_slots){.base = end->slots,
+				       .at = end->own,
+				       .end = end->own,
+				       .mask = w->mask,
+				       .stride = w->stride};
 }
 
 static void loop_close(struct vly_wire *wire)
@@ -466,6 +480,8 @@ int vly_loop_part_open(const struct vly_loop_part *part, struct vly_wire **wire)
 	if (w->peer.bell < 0)
 		return -errno;
 	take_seat(w, part->side, part->queue, part->to);
+	w->wire.rx_ahead = ahead_of(w, &w->rx);
+	w->wire.tx_ahead = ahead_of(w, &w->tx);
 	look(w, false);
 	wake(w); /* a sleeping other side learns that we are here */
 	*wire = &w->wire;

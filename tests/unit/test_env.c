@@ -392,3 +392,77 @@ Test(env, dgram_done_takes_just_the_first_datagram)
 	cr_assert_null(conn->tx_tail);
 	cr_assert_eq(conn->tx_bytes, 0);
 }
+
+/* --- plain queues --- */
+
+static struct vly_conn_head *take_plain(uint32_t len)
+{
+	struct vly_conn_head *conn = take(VLY_OPENED);
+	struct vly_buf *buf = vly_buf_get(&env.tx_pool);
+
+	memset(vly_env_tx_data(&env, buf), 'x', len);
+	conn->tx_head = conn->tx_tail = buf;
+	conn->tx_bytes = len;
+	conn->flags |= VLY_F_TX_PLAIN;
+	return conn;
+}
+
+Test(env, the_header_of_a_plain_buffer_is_true_before_it_is_read)
+{
+	struct vly_conn_head *conn = take_plain(100);
+
+	vly_env_tx_done(&env, conn, 40);
+	cr_assert_not(conn->flags & VLY_F_TX_PLAIN);
+	cr_assert_eq(conn->tx_bytes, 60);
+	cr_assert_eq(conn->tx_head->len, 60);
+	cr_assert_eq(*conn->tx_head->data, 'x');
+	vly_env_tx_done(&env, conn, 60);
+	cr_assert_null(conn->tx_head);
+	cr_assert_eq(vly_buf_free_count(&env.tx_pool), BUFS);
+}
+
+Test(env, an_acknowledged_plain_buffer_is_at_hand_as_it_was_got)
+{
+	struct vly_conn_head *conn = take_plain(100);
+
+	vly_env_tx_plain_done(&env, conn);
+	cr_assert_null(conn->tx_head);
+	cr_assert_null(conn->tx_tail);
+	cr_assert_eq(conn->tx_bytes, 0);
+	cr_assert_eq(env.near.count, 1);
+	cr_assert_eq(env.near.bufs[0]->len, 0);
+	cr_assert_eq(env.near.bufs[0]->refs, 1);
+	vly_env_near_home(&env);
+	cr_assert_eq(env.near.count, 0);
+	cr_assert_eq(vly_buf_free_count(&env.tx_pool), BUFS);
+}
+
+Test(env, who_starves_for_buffers_finds_those_of_plain_queues_in_the_pool)
+{
+	struct vly_conn_head *conn = take_plain(100), *waits = take(VLY_OPENED);
+
+	env.starved[VLY_TX_COPIES].head = env.starved[VLY_TX_COPIES].tail = waits->slot;
+	vly_env_tx_plain_done(&env, conn);
+	cr_assert_eq(env.near.count, 0);
+	cr_assert_eq(vly_buf_free_count(&env.tx_pool), BUFS);
+}
+
+Test(env, no_more_buffers_are_at_hand_than_there_is_room_for)
+{
+	struct vly_conn_head *conn = take_plain(100);
+
+	env.near.count = VLY_TX_NEAR;
+	vly_env_tx_plain_done(&env, conn);
+	cr_assert_eq(env.near.count, VLY_TX_NEAR);
+	cr_assert_eq(vly_buf_free_count(&env.tx_pool), BUFS);
+	env.near.count = 0;
+}
+
+Test(env, the_plain_buffer_of_a_dead_connection_goes_home)
+{
+	struct vly_conn_head *conn = take_plain(100);
+
+	vly_env_dead(&env, conn, -ECONNRESET);
+	cr_assert_null(conn->tx_head);
+	cr_assert_eq(vly_buf_free_count(&env.tx_pool), BUFS);
+}
