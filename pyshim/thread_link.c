@@ -174,8 +174,8 @@ static int current_events(struct thread_link *t, struct vly_event **events)
 
 static bool watches_any(const struct thread_link *t)
 {
-	for (int i = 2; i <= THREAD_WATCHES; i++) /* the first is the pipe of signals */
-		if (t->fds[i].fd >= 0)
+	for (int i = 1; i <= THREAD_WATCHES; i++)
+		if (t->fds[i].fd >= 0 && user_tag(t->watch_users[i]) != TAG_SIGNAL)
 			return true;
 	return t->closed_watches_count > 0;
 }

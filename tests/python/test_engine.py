@@ -157,6 +157,25 @@ class Polling(Case):
                 poll_until(engine, lambda: seen == [b'x'], 'the byte')
 
 
+    def test_watches_report_beside_batches_without_end(self):
+        """Idle policies differ in whether a pipe for signals is watched, too."""
+        for mode in ('inline', 'thread'):
+            for idle in ('sleep', 'busy'):
+                with self.subTest(mode=mode, idle=idle), contextlib.ExitStack() as stack:
+                    one, two = (stack.enter_context(end) for end in socket.socketpair())
+                    engine = stack.enter_context(volley.Engine(nic='source:conns=4,batch=16', mode=mode, idle=idle))
+                    engine.on_batch(lambda batch: None)
+                    engine.listen('0.0.0.0:1', style='batch')
+                    poll_until(engine, lambda: engine.stats()['py_batches'] > 10, 'batches')
+                    seen = []
+                    try:
+                        engine.watch(one, select.POLLIN, lambda fd, mask: seen.append(mask))
+                    except OSError:
+                        continue  # a source inline watches nothing
+                    two.send(b'x')
+                    poll_until(engine, lambda: seen, 'readiness')
+
+
 class Styles(Case):
     def test_completion_protocols_answer_by_returning(self):
         class Whole:
