@@ -146,7 +146,10 @@ static void set_rate(struct sheet_row *row, enum column column, const struct kee
 		snprintf(row->cells[column], CELL, "-");
 	else
 		snprintf(row->cells[column], CELL, "%s%s",
-			 answer->limited || answer->searches[index].at_max ? ">=" : "",
+			 answer->searches[index].rate > 0 &&
+					 (answer->limited || answer->searches[index].at_max)
+				 ? ">="
+				 : "",
 			 grouped(answer->searches[index].rate, text));
 }
 

@@ -7,7 +7,7 @@ import sys
 try:
     import matplotlib
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 except ImportError:
     sys.exit("volley keepup: --save-plot: there is no matplotlib; apt install python3-matplotlib")
 
@@ -37,7 +37,8 @@ def best(lines, percentile):
     for line in lines:
         lag = line["keepup"]["lag_ns"].get(percentile)
         rate = line["offered_msg_per_s"]
-        if lag:
+        # Of a few messages that nobody disturbed a percentile says nothing about the others.
+        if lag and not (line["keepup"]["excluded_share"] or 0) > 0.5:
             found[rate] = min(lag, found.get(rate, lag))
     return sorted(found.items())
 
@@ -98,6 +99,11 @@ def main():
             axes.tick_params(labelbottom=True)
     panels[0].set_xscale("log")
     panels[0].set_yscale("log")
+    low, high = panels[0].get_xlim()
+    panels[0].xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    panels[0].xaxis.set_minor_formatter(ticker.NullFormatter())
+    panels[0].xaxis.set_major_formatter(lambda rate, _: rate_text(rate).removesuffix("/s"))
+    panels[0].yaxis.set_major_formatter(lambda lag, _: f"{lag:g}")
     words, labels = panels[0].get_legend_handles_labels()
     figure.legend(words, labels, fontsize=9, loc="upper right", ncols=len(labels))
     figure.suptitle(f"source {settings['source']}, work {settings['work']}, {header['plan']['connections']} connections",
