@@ -98,10 +98,28 @@ static void judge_silence(struct run_result *run, const struct load_options *opt
 		100 - (double)options->connections * options->depth / (double)run->messages * 100);
 }
 
-static void judge_little(struct run_result *run)
+/* What the round trips that reach beyond the window's ends may be of those within, at most. */
+static double beyond_window(const struct run_result *run, const struct load_options *options)
 {
+	double all = (double)options->connections * options->depth;
+
+	return all * run->latency_max_ns / (run->load.under_way * run->window_s * 1e9);
+}
+
+static void judge_little(struct run_result *run, const struct load_options *options)
+{
+	char longest[SHEET_CELL_BYTES];
+
 	if (isnan(run->little) || stats_little_agrees(run->little))
 		return;
+	if (fabs(run->little - 1) <= beyond_window(run, options)) {
+		doubt_warn(
+			run,
+			"Little's law: rate times mean latency is %.2f of the messages under way: round trips took up to %s, and those that "
+			"reach beyond the window count on one side only; a longer --duration has fewer of them",
+			run->little, sheet_time(run->latency_max_ns, longest));
+		return;
+	}
 	doubt_warn(
 		run, "Little's law: rate times mean latency is %.2f of the messages under way: %s",
 		run->little,
@@ -115,7 +133,7 @@ void run_load_judge(struct run_result *run, const struct load_options *options)
 	if (options->shape.rate_msg_per_s > 0)
 		judge_schedule(run);
 	judge_silence(run, options);
-	judge_little(run);
+	judge_little(run, options);
 }
 
 /* A number, or null where nothing was measured. */

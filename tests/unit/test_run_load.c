@@ -79,7 +79,8 @@ Test(run_load, a_closed_loop_tells_of_a_server_that_stood_still)
 	struct load_options o = closed(), p = open_loop();
 
 	r.load.silence_ns = 1e9;
-	cr_assert_not_null(strstr(warned(&r, &o), "coordinated omission: for 1 s nothing came back"));
+	cr_assert_not_null(
+		strstr(warned(&r, &o), "coordinated omission: for 1 s nothing came back"));
 	cr_assert_not_null(
 		strstr(warned(&r, &o), "10% of the time, but only 0.01% of the messages"));
 	/* where messages go out whatever is answered, percentiles have it */
@@ -122,4 +123,30 @@ Test(run_load, chance_is_not_unfairness)
 	r.messages = 900; /* 9 of each on average: by chance an index of 0.9 */
 	cr_assert_float_eq(run_load_jain_min(&r, &o), 0.9, 1e-12);
 	cr_assert_float_eq(run_load_jain_min(&r, &p), 0.81, 1e-12);
+}
+
+/* A server that stands still as the window ends: 640 messages are under way, and in no latency. */
+Test(run_load, round_trips_that_reach_beyond_the_window_are_not_blamed_on_the_generator)
+{
+	struct run_result run;
+	struct load_options options = {
+		.connections = 10, .depth = 64, .shape.rate_msg_per_s = 1000};
+
+	memset(&run, 0, sizeof(run));
+	run_load_blank(&run.load);
+	run.window_s = 15;
+	run.messages = 14288;
+	run.little = 0.75;
+	run.load.under_way = 63;
+	run.latency_max_ns = 1e9;
+	run_load_judge(&run, &options);
+	cr_assert_eq(run.warnings_count, 1);
+	cr_assert_not_null(strstr(run.warnings[0],
+				  "took up to 1 s, and those that reach beyond the window"),
+			   "%s", run.warnings[0]);
+	run.latency_max_ns = 1e6;
+	run.warnings_count = 0;
+	run_load_judge(&run, &options);
+	cr_assert_not_null(strstr(run.warnings[0], "waiting in the load generator"), "%s",
+			   run.warnings[0]);
 }
