@@ -207,9 +207,10 @@ class Peers:
             tasks = f'/proc/{self.server.process.pid}/task'
             links = set()  # each thread may have a table of its own; listeners are in all of them
             for folder in [os.path.join(tasks, task, 'fd') for task in os.listdir(tasks)]:
-                for name in os.listdir(folder):
-                    with contextlib.suppress(FileNotFoundError):  # closed since it was listed
-                        links.add(os.readlink(os.path.join(folder, name)))
+                with contextlib.suppress(FileNotFoundError):  # the thread has ended since it was listed
+                    for name in os.listdir(folder):
+                        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                            links.add(os.readlink(os.path.join(folder, name)))
             listeners = 1 if self.program == 'c_thread' or ',' not in self.cpus else 2
             return sum(link.startswith('socket:') for link in links) == besides + listeners
         wait_until(count, 'the server to close')

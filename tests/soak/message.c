@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/own_stack.h"
 #include "bench/pingpong_client.h"
@@ -44,6 +45,14 @@ static struct vly_core *open_side(int loop, bool is_load, uint32_t connections)
 	check(vly_engine_open(&config, &engine), "engine");
 	check(vly_core_open(engine, 0, &core), "core");
 	return core;
+}
+
+static void close_side(struct vly_core *core)
+{
+	struct vly_engine *engine = vly_core_engine(core);
+
+	vly_core_close(core);
+	vly_engine_close(engine);
 }
 
 static void serve(struct vly_core *core)
@@ -115,5 +124,11 @@ int main(int argc, char **argv)
 	measured(server, loads, figures->messages + messages);
 	printf("%" PRIu64 " messages, %.1f ns each on one thread\n", figures->latency.total,
 	       (double)(vly_now_ns() - now_ns) / (double)figures->latency.total);
-	return figures->errors.first_err ? 1 : 0;
+	int status = figures->errors.first_err ? 1 : 0;
+
+	close_side(loads);
+	pingpong_client_close(client);
+	close_side(server);
+	close(loop);
+	return status;
 }
