@@ -461,8 +461,9 @@ static inline void peer_init(struct peer *peer, uint16_t port, uint16_t their_po
 	*peer = (struct peer){.port = port, .their_port = their_port, .seq = 1000, .window = 65535};
 }
 
-/* Listens on port 80 and takes one connection, without timestamps. Its handle. */
-static inline vly_conn rig_accept_seq(struct rig *rig, struct peer *peer, uint32_t seq)
+/* Listens on port 80 and gets a SYN with these options, `len` bytes, from `seq`. What answers it. */
+static inline struct sent rig_syn(struct rig *rig, struct peer *peer, uint32_t seq,
+				  const uint8_t *options, unsigned len)
 {
 	struct vly_addr addr;
 	vly_conn listener;
@@ -471,15 +472,41 @@ static inline vly_conn rig_accept_seq(struct rig *rig, struct peer *peer, uint32
 	cr_assert_eq(vly_listen(rig->core, &addr, NULL, NULL, &listener), 0);
 	peer_init(peer, 5000, 80);
 	peer->seq = seq;
-	peer->options = peer_syn_options;
-	peer->options_len = sizeof(peer_syn_options);
+	peer->options = options;
+	peer->options_len = len;
 	peer_send(peer, VLY_TCP_SYN, NULL, 0);
 	peer->options_len = 0;
 	rig_settle(rig);
 	struct sent sent = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK);
 
-	cr_assert_eq(sent.view.ack, peer->seq);
 	peer->ack = sent.view.seq + 1;
+	return sent;
+}
+
+/* An ACK of `peer->ack` with blocks of SACK: pairs of edges. */
+static inline void peer_sack(struct rig *rig, struct peer *peer, const uint32_t *edges,
+			     unsigned blocks)
+{
+	uint8_t options[40] = {1, 1, 5, (uint8_t)(2 + 8 * blocks)};
+
+	for (unsigned i = 0; i < 2 * blocks; i++) {
+		uint32_t edge = htonl(edges[i]);
+
+		memcpy(options + 4 + 4 * i, &edge, 4);
+	}
+	peer->options = options;
+	peer->options_len = 4 + 8 * blocks;
+	peer_send(peer, VLY_TCP_ACK, NULL, 0);
+	peer->options_len = 0;
+	rig_settle(rig);
+}
+
+/* Listens on port 80 and takes one connection, without timestamps. Its handle. */
+static inline vly_conn rig_accept_seq(struct rig *rig, struct peer *peer, uint32_t seq)
+{
+	struct sent sent = rig_syn(rig, peer, seq, peer_syn_options, sizeof(peer_syn_options));
+
+	cr_assert_eq(sent.view.ack, peer->seq);
 	peer->window = 8192; /* by 2^7: a megabyte */
 	peer_send(peer, VLY_TCP_ACK, NULL, 0);
 	rig_settle(rig);

@@ -11,36 +11,14 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "nic/inet/wire_dpdk.h"
+#include "tests/support/dpdk_rig.h"
 #include "tests/support/wire_rig.h"
 #include "volley/volley.h"
 
 TestSuite(dpdk_faults, .timeout = 60);
 
 #define PATIENCE_NS UINT64_C(20000000000)
-
-static char said[512], told[512];
-
-static void listen_to(enum vly_log_level level, const char *line, void *arg)
-{
-	(void)arg;
-	if (level == VLY_LOG_ERROR)
-		snprintf(said, sizeof(said), "%s", line);
-	if (level == VLY_LOG_INFO)
-		snprintf(told, sizeof(told), "%s", line);
-}
-
-static void need_dpdk(void)
-{
-	struct vly_nic_spec spec;
-	char why[512];
-
-	cr_assert_eq(vly_spec_parse(&spec, "inet:dpdk,port=0", why, sizeof(why)), 0);
-	if (vly_wire_dpdk.check(&spec, NULL, why, sizeof(why)) == -ENOTSUP)
-		cr_skip_test("%s", why);
-	vly_log_set(listen_to, NULL, VLY_LOG_INFO);
-}
 
 static struct vly_wire *open_rig(struct wire_rig *rig, const char *text, unsigned queues)
 {

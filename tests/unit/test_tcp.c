@@ -201,16 +201,9 @@ Test(tcp, data_with_the_third_segment_of_the_handshake_is_kept_for_the_next_batc
 {
 	struct rig rig;
 	struct peer peer;
-	struct vly_addr addr;
-	vly_conn listener;
 
 	rig_open(&rig, "");
-	cr_assert_eq(vly_addr_parse("10.0.0.1:80", &addr), 0);
-	cr_assert_eq(vly_listen(rig.core, &addr, NULL, NULL, &listener), 0);
-	peer_init(&peer, 5000, 80);
-	peer_send(&peer, VLY_TCP_SYN, NULL, 0);
-	rig_settle(&rig);
-	peer.ack = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK).view.seq + 1;
+	rig_syn(&rig, &peer, 1000, NULL, 0);
 	peer_send(&peer, VLY_TCP_ACK, "early", 5);
 	rig_settle(&rig);
 	cr_assert_eq(rig.events[0].kind, VLY_OPEN);

@@ -29,20 +29,6 @@ static void peer_ack(struct rig *rig, struct peer *peer, uint32_t ack)
 	rig_settle(rig);
 }
 
-/* An ACK with one SACK block. */
-static void peer_sack(struct rig *rig, struct peer *peer, uint32_t from, uint32_t to)
-{
-	uint8_t options[12] = {1, 1, 5, 10};
-	uint32_t edges[2] = {htonl(from), htonl(to)};
-
-	memcpy(options + 4, edges, 8);
-	peer->options = options;
-	peer->options_len = sizeof(options);
-	peer_send(peer, VLY_TCP_ACK, NULL, 0);
-	peer->options_len = 0;
-	rig_settle(rig);
-}
-
 Test(tcp_loss, rto_of_200_ms_repeats_the_segment_and_doubles)
 {
 	struct rig rig;
@@ -174,9 +160,9 @@ Test(tcp_loss, sack_repairs_a_hole_without_waiting_for_a_timer)
 	rig_pass(&rig, 1);
 	/* the second is lost, three more come */
 	peer_ack(&rig, &peer, base + MSS);
-	peer_sack(&rig, &peer, base + 2 * MSS, base + 3 * MSS);
-	peer_sack(&rig, &peer, base + 2 * MSS, base + 4 * MSS);
-	peer_sack(&rig, &peer, base + 2 * MSS, base + 5 * MSS);
+	peer_sack(&rig, &peer, (uint32_t[]){base + 2 * MSS, base + 3 * MSS}, 1);
+	peer_sack(&rig, &peer, (uint32_t[]){base + 2 * MSS, base + 4 * MSS}, 1);
+	peer_sack(&rig, &peer, (uint32_t[]){base + 2 * MSS, base + 5 * MSS}, 1);
 	rig_pass(&rig, 2);
 	cr_assert_eq(take_all(base, offsets, 64), 1);
 	cr_assert_eq(offsets[0], MSS);
@@ -266,7 +252,7 @@ Test(tcp_loss, reordering_within_its_window_is_no_loss)
 	rig_settle(&rig);
 	take_all(base, offsets, 64);
 	rig_pass(&rig, 8);
-	peer_sack(&rig, &peer, base + MSS, base + 2 * MSS);
+	peer_sack(&rig, &peer, (uint32_t[]){base + MSS, base + 2 * MSS}, 1);
 	cr_assert_eq(take_all(base, offsets, 64), 0);
 	rig_pass(&rig, 1);
 	peer_ack(&rig, &peer, base + 2 * MSS);

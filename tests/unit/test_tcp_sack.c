@@ -74,22 +74,12 @@ Test(tcp_sack, each_range_of_a_burst_is_the_first_of_an_answer)
 Test(tcp_sack, who_does_not_understand_it_gets_an_answer_for_each)
 {
 	static const uint8_t options[] = {2, 4, 5, 0xb4};
-	struct vly_addr addr;
 	struct rig rig;
 	struct peer peer;
 	struct sent sent;
-	vly_conn listener;
 
 	rig_open(&rig, "");
-	cr_assert_eq(vly_addr_parse("10.0.0.1:80", &addr), 0);
-	cr_assert_eq(vly_listen(rig.core, &addr, NULL, NULL, &listener), 0);
-	peer_init(&peer, 5000, 80);
-	peer.options = options;
-	peer.options_len = sizeof(options);
-	peer_send(&peer, VLY_TCP_SYN, NULL, 0);
-	peer.options_len = 0;
-	rig_settle(&rig);
-	peer.ack = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK).view.seq + 1;
+	rig_syn(&rig, &peer, 1000, options, sizeof(options));
 	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
 	rig_settle(&rig);
 	for (uint32_t i = 1; i <= 3; i++)
@@ -118,23 +108,6 @@ Test(tcp_sack, a_gap_that_closes_within_the_burst_is_answered_with_all_of_it)
 
 /* --- sending --- */
 
-/* An ACK of `peer->ack` with blocks given as pairs of edges. */
-static void tell(struct rig *rig, struct peer *peer, const uint32_t *edges, unsigned blocks)
-{
-	uint8_t options[40] = {1, 1, 5, (uint8_t)(2 + 8 * blocks)};
-
-	for (unsigned i = 0; i < 2 * blocks; i++) {
-		uint32_t edge = htonl(edges[i]);
-
-		memcpy(options + 4 + 4 * i, &edge, 4);
-	}
-	peer->options = options;
-	peer->options_len = 4 + 8 * blocks;
-	peer_send(peer, VLY_TCP_ACK, NULL, 0);
-	peer->options_len = 0;
-	rig_settle(rig);
-}
-
 /* Ten segments under way; the number of the first. */
 static uint32_t ten_under_way(struct rig *rig, struct peer *peer, vly_conn *conn)
 {
@@ -161,7 +134,7 @@ Test(tcp_sack, what_the_peer_has_is_one_segment_however_long)
 	for (uint32_t i = 2; i < 10; i++) {
 		const uint32_t edges[] = {base + MSS, base + i * MSS};
 
-		tell(&rig, &peer, edges, 1);
+		peer_sack(&rig, &peer, edges, 1);
 	}
 	cr_assert_eq(side->sacked, 8 * MSS);
 	cr_assert_eq(side->seg_count, 3, "the lost one, a run, and the last");
@@ -188,10 +161,10 @@ Test(tcp_sack, blocks_in_any_order_are_found)
 				  base + 3 * MSS, base + 5 * MSS, base + 6 * MSS};
 	const uint32_t joins[] = {base + 2 * MSS, base + 6 * MSS, base + 8 * MSS, base + 10 * MSS};
 
-	tell(&rig, &peer, three, 3);
+	peer_sack(&rig, &peer, three, 3);
 	cr_assert_eq(side->sacked, 3 * MSS);
 	cr_assert_eq(side->seg_count, 10);
-	tell(&rig, &peer, joins, 2);
+	peer_sack(&rig, &peer, joins, 2);
 	cr_assert_eq(side->sacked, 6 * MSS);
 	cr_assert_eq(side->seg_count, 6, "two before, a run of four, two, a run of two");
 	rig_close(&rig);
@@ -206,7 +179,7 @@ Test(tcp_sack, who_gives_up_what_it_had_is_sent_it_again)
 	uint32_t base = ten_under_way(&rig, &peer, &conn);
 	const uint32_t rest[] = {base + MSS, base + 10 * MSS};
 
-	tell(&rig, &peer, rest, 1);
+	peer_sack(&rig, &peer, rest, 1);
 	rig_pass(&rig, 2);
 	cr_assert_eq(count_acks(&sent), 1, "the first goes again");
 	/* it comes; but what was reported is not there any more */
@@ -254,20 +227,8 @@ static vly_conn accept_with_times(struct rig *rig, struct peer *peer)
 	/* MSS 1460, SACK, time 1, window scale 7 */
 	static const uint8_t options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
 					  0, 1, 0, 0,    0, 0, 1, 3,  3, 7};
-	struct vly_addr addr;
-	vly_conn listener;
+	struct sent sent = rig_syn(rig, peer, 1000, options, sizeof(options));
 
-	cr_assert_eq(vly_addr_parse("10.0.0.1:80", &addr), 0);
-	cr_assert_eq(vly_listen(rig->core, &addr, NULL, NULL, &listener), 0);
-	peer_init(peer, 5000, 80);
-	peer->options = options;
-	peer->options_len = sizeof(options);
-	peer_send(peer, VLY_TCP_SYN, NULL, 0);
-	peer->options_len = 0;
-	rig_settle(rig);
-	struct sent sent = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK);
-
-	peer->ack = sent.view.seq + 1;
 	peer->window = 8192;
 	peer->ts_value = 1;
 	tell_at(rig, peer, sent.options.ts_value, 0, 0);
@@ -330,7 +291,7 @@ Test(tcp_sack, no_round_trip_is_measured_shorter_than_it_was)
 
 	/* the core is taken off its CPU for 7 ms between its look at the clock and the arrival of the ACK */
 	hand.slow_ns = 7 * MS;
-	tell(&rig, &peer, edges, 1);
+	peer_sack(&rig, &peer, edges, 1);
 	hand.slow_ns = 0;
 	cr_assert_geq(vly_tcp_side(rig.inet, rig_tcp(&rig, conn))->min_rtt, vly_tick_of(8 * MS));
 	rig.now_ns = vly_clock_ns();
@@ -358,10 +319,10 @@ Test(tcp_sack, the_reordering_window_grows_wherever_the_numbers_stand)
 		const uint32_t twice[] = {starts[i], starts[i] + MSS};
 
 		peer.ack = starts[i] + 2 * MSS;
-		tell(&rig, &peer, twice, 1);
+		peer_sack(&rig, &peer, twice, 1);
 		cr_assert_eq(vly_tcp_side(rig.inet, tcp)->reo_mult, 2);
 		/* once in a round trip */
-		tell(&rig, &peer, twice, 1);
+		peer_sack(&rig, &peer, twice, 1);
 		cr_assert_eq(vly_tcp_side(rig.inet, tcp)->reo_mult, 2);
 		rig_close(&rig);
 	}

@@ -15,23 +15,6 @@ static void drain(void)
 		;
 }
 
-/* An ACK with blocks of SACK: pairs of edges. */
-static void peer_sack(struct rig *rig, struct peer *peer, const uint32_t *edges, unsigned blocks)
-{
-	uint8_t options[40] = {1, 1, 5, (uint8_t)(2 + 8 * blocks)};
-
-	for (unsigned i = 0; i < 2 * blocks; i++) {
-		uint32_t edge = htonl(edges[i]);
-
-		memcpy(options + 4 + 4 * i, &edge, 4);
-	}
-	peer->options = options;
-	peer->options_len = 4 + 8 * blocks;
-	peer_send(peer, VLY_TCP_ACK, NULL, 0);
-	peer->options_len = 0;
-	rig_settle(rig);
-}
-
 /* The last segment that the stack has sent. */
 static struct sent last_sent(void)
 {

@@ -9,32 +9,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "nic/inet/wire_dpdk.h"
+#include "tests/support/dpdk_rig.h"
 #include "tests/support/wire_rig.h"
 
 #define PATIENCE_NS UINT64_C(20000000000)
-
-static char said[512];
-
-static void listen_to(enum vly_log_level level, const char *line, void *arg)
-{
-	(void)arg;
-	if (level == VLY_LOG_ERROR)
-		snprintf(said, sizeof(said), "%s", line);
-}
-
-/* Whether this build has the plugin. */
-static void need_dpdk(void)
-{
-	struct vly_nic_spec spec;
-	char why[512];
-
-	cr_assert_eq(vly_spec_parse(&spec, "inet:dpdk,port=0", why, sizeof(why)), 0);
-	if (vly_wire_dpdk.check(&spec, NULL, why, sizeof(why)) == -ENOTSUP)
-		cr_skip_test("%s", why);
-	vly_log_set(listen_to, NULL, VLY_LOG_WARN);
-}
 
 /* What opening the wire that `text` names returns; what it says is in `said`. */
 static int try_text(const char *text)
@@ -62,14 +41,16 @@ struct pair {
 
 static void pair_open(struct pair *pair, const char *more)
 {
-	static const char *const roles[] = {"server,socket=/tmp/volley", "client,socket=/tmp//volley"};
+	static const char *const roles[] = {"server,socket=/tmp/volley",
+					    "client,socket=/tmp//volley"};
 	static char text[2][600];
 	uint64_t end_ns = vly_clock_ns() + PATIENCE_NS;
 
 	for (int side = 0; side < 2; side++) {
-		snprintf(text[side], sizeof(text[side]),
-			 "inet:dpdk,port=0,eal=\"--vdev=net_memif%d,socket-abstract=no,role=%s-%d.sock%s\"",
-			 side, roles[side], (int)getpid(), more);
+		snprintf(
+			text[side], sizeof(text[side]),
+			"inet:dpdk,port=0,eal=\"--vdev=net_memif%d,socket-abstract=no,role=%s-%d.sock%s\"",
+			side, roles[side], (int)getpid(), more);
 		rig_open(&pair->rig[side], text[side], 1);
 		pair->rig[side].config.idle = VLY_IDLE_BUSY;
 		pair->rig[side].now_ns = vly_clock_ns();
@@ -160,8 +141,8 @@ Test(wire_dpdk, a_full_ring_lends_nothing_and_loses_nothing)
 	pair_open(&pair, ",rsize=6");
 	/* nobody receives: what the ring does not take, the wire keeps, and then lends none */
 	while (idle < 100) {
-		uint32_t count = wire_send(pair.wire[0], pair.wire[1]->mac, 100, sent, 32,
-					   vly_clock_ns());
+		uint32_t count =
+			wire_send(pair.wire[0], pair.wire[1]->mac, 100, sent, 32, vly_clock_ns());
 
 		sent += count;
 		idle = count ? 0 : idle + 1;
