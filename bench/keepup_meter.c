@@ -226,16 +226,18 @@ static void take_batches(const struct meter *m, struct trial *trial)
 	trial->gil_wait_p99_ns = percentile(&m->gil_wait, 99, 0);
 }
 
-void meter_file_take_consumer(const struct meter_file *file, struct trial *trial)
+void meter_file_take_consumer(const struct meter_file *file, uint64_t size_bytes,
+			      struct trial *trial)
 {
 	const struct meter *m = file->meter;
 	double window_ns = trial->run.window_s * 1e9;
 
 	take_batches(m, trial);
 	trial->turn_lag_p99_ns = percentile(&m->lag, 99, 0);
-	/* what it counted in its whole life, at the window's rate */
-	if (meter_read(&m->consumed) && window_ns > 0) {
-		double part = trial->consumed / (double)meter_read(&m->consumed) / window_ns;
+	/* what it took for all messages of its life, at the window's rate; events are fewer */
+	if (meter_read(&m->consumed_bytes) && window_ns > 0) {
+		double messages = (double)meter_read(&m->consumed_bytes) / (double)size_bytes;
+		double part = trial->consumed / messages / window_ns;
 
 		trial->callback_share = (double)meter_read(&m->callback_ns) * part;
 		trial->gil_wait_share = (double)meter_read(&m->gil_wait_ns) * part;

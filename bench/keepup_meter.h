@@ -30,7 +30,8 @@ void meter_file_take(const struct meter_file *file, const struct trial_spec *spe
 void meter_file_open_window(struct meter_file *file);
 
 /* What it says of a consumer behind a network: batches, time in Python, wait for the GIL. */
-void meter_file_take_consumer(const struct meter_file *file, struct trial *trial);
+void meter_file_take_consumer(const struct meter_file *file, uint64_t size_bytes,
+			      struct trial *trial);
 
 /* What the consumer wrote itself; nothing, if it wrote nothing. */
 void keepup_report_take(const char *path, struct trial *trial);

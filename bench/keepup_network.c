@@ -122,7 +122,7 @@ void trial_network(const struct trial_spec *spec, struct trial *trial)
 	execute(spec, &o, &trial->run);
 	take(trial, spec->plan->limit_ns);
 	if (spec->consumer->metered)
-		meter_file_take_consumer(&meter, trial);
+		meter_file_take_consumer(&meter, spec->plan->options->size_bytes, trial);
 	keepup_report_take(setting->report, trial);
 	if (spec->kind == TRIAL_OVERLOAD && trial->run.status == RUN_OK) {
 		trial->goodput = trial->consumed / trial->run.window_s;

@@ -96,12 +96,14 @@ void meter_batch(struct meter *meter, const struct vly_event *events, int count,
 {
 	uint64_t took_ns = end_ns - begin_ns;
 	uint64_t lag_max_ns = 0, oldest_ns = 0;
+	uint64_t bytes = 0;
 	uint32_t messages = 0, stride, left;
 
 	for (int i = count; i-- > 0;) {
 		bool data = events[i].kind == VLY_DATA;
 
 		messages += data;
+		bytes += data ? events[i].len : 0;
 		oldest_ns = data ? events[i].stamp_ns : oldest_ns;
 	}
 	if (!messages)
@@ -127,6 +129,7 @@ void meter_batch(struct meter *meter, const struct vly_event *events, int count,
 			meter_record(&meter->lag, lag_ns, weight);
 	}
 	meter_add(&meter->consumed, messages);
+	meter_add(&meter->consumed_bytes, bytes);
 	meter_add(&meter->batches, 1);
 	meter_add(&meter->callback_ns, took_ns);
 	if (in_window(meter, end_ns)) {

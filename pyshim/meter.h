@@ -11,7 +11,7 @@
  * after it died. Each counter has one writer and any number of readers, who need no order among them; so
  * all accesses are relaxed, but for `began_ns` and `done`, which publish what stands before them.
  */
-#define METER_MAGIC UINT64_C(0x766f6c6c65790002) /* the last digits are the layout's number */
+#define METER_MAGIC UINT64_C(0x766f6c6c65790003) /* the last digits are the layout's number */
 #define METER_SLICE_NS UINT64_C(10000000)
 #define METER_SLICES 4096u /* 41 s; what comes later is counted in the last one */
 
@@ -50,6 +50,7 @@ struct meter {
 
 	/* by the thread that calls the consumer */
 	alignas(128) meter_count consumed; /* messages whose callbacks have returned */
+	meter_count consumed_bytes; /* behind a network one event may bring several messages */
 	meter_count batches;
 	meter_count callback_ns; /* between the polls */
 	meter_count gil_wait_ns; /* after polls that let go of it */

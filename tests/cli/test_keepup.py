@@ -156,7 +156,7 @@ class Sources(Keepup):
         self.python()
         _, runs = self.over('loop', 'volley_batch', 'volley_loop')
         for run in runs:
-            self.assertIsNotNone(run['keepup']['callback_share'])
+            self.assertTrue(0 < run['keepup']['callback_share'] < 1.5, run)
             self.assertIsNotNone(run['keepup']['turn_lag_p99_ns'])
 
     def test_over_ports_of_dpdk(self):
