@@ -21,7 +21,8 @@ static const char *const feed_names[FEEDS] = {"internal", "uring", "loop", "dpdk
 /* Messages of a poll at most. Over sockets a larger batch leaves the caches before its answers are sent. */
 static const unsigned int feed_batches[FEEDS] = {1024, 256, 512, 512};
 /* The row of volley pingpong whose engine is the same. */
-static const char *const feed_rows[FEEDS] = {"", "volley_uring", "volley_inet_burst", "volley_dpdk"};
+static const char *const feed_rows[FEEDS] = {"", "volley_uring", "volley_inet_burst",
+					     "volley_dpdk"};
 
 const char *feed_name(enum feed feed)
 {

@@ -11,9 +11,9 @@
 /* Where messages come from. */
 enum feed {
 	FEED_INTERNAL, /* a generator inside the consumer's process, on a CPU of its own; no network */
-	FEED_KERNEL,   /* the load generator, over kernel sockets; the consumer's engine on io_uring */
-	FEED_LOOP,     /* the same over the engine's own TCP/IP on a wire in memory */
-	FEED_DPDK,     /* and on two ports of DPDK's memif */
+	FEED_KERNEL, /* the load generator, over kernel sockets; the consumer's engine on io_uring */
+	FEED_LOOP,   /* the same over the engine's own TCP/IP on a wire in memory */
+	FEED_DPDK,   /* and on two ports of DPDK's memif */
 	FEEDS
 };
 
@@ -26,9 +26,9 @@ int feed_of(const char *name);
 /* How all consumers of a command are set up, and what one trial gives them. */
 struct consumer_setting {
 	enum feed feed;
-	const char *work;   /* "echo", "sink", "record" */
-	const char *mode;   /* "inline", "thread", "process" */
-	const char *gc;     /* "on", "off", "frozen" */
+	const char *work; /* "echo", "sink", "record" */
+	const char *mode; /* "inline", "thread", "process" */
+	const char *gc;   /* "on", "off", "frozen" */
 	bool no_prefetch, compete;
 	uint32_t slow_ns;
 	const char *module; /* MODULE:NAME of --consumer; NULL */
@@ -39,9 +39,9 @@ struct consumer_setting {
 /* `variant` is first: what is given one of them finds the whole. */
 struct consumer {
 	struct variant variant;
-	unsigned int feeds; /* bits: 1 << FEED_... */
-	bool control;       /* in C: what others are compared with */
-	bool metered;       /* tells lag, batches and time in Python */
+	unsigned int feeds;                     /* bits: 1 << FEED_... */
+	bool control;                           /* in C: what others are compared with */
+	bool metered;                           /* tells lag, batches and time in Python */
 	const struct consumer_setting *setting; /* of the command, by consumer_set_up() */
 };
 
@@ -57,6 +57,7 @@ void consumer_from_exec(struct consumer *consumer, const char *name, const char 
 void consumer_set_up(struct consumer *consumer, const struct consumer_setting *setting);
 
 /* Why it cannot take messages from there: NULL, it can. */
-const char *consumer_refuses(const struct consumer *consumer, const struct consumer_setting *setting);
+const char *consumer_refuses(const struct consumer *consumer,
+			     const struct consumer_setting *setting);
 
 #endif

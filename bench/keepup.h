@@ -29,8 +29,8 @@ struct keepup_overload {
 struct keepup_answer {
 	struct search searches[KEEPUP_LIMITS]; /* by lag limit */
 	bool known[KEEPUP_LIMITS];             /* the search came to its end */
-	bool limited; /* the generator was the limit: a lower bound */
-	double kappa; /* of its C control; NAN: not measured */
+	bool limited;                          /* the generator was the limit: a lower bound */
+	double kappa;                          /* of its C control; NAN: not measured */
 	struct keepup_overload overloads[KEEPUP_OVERLOADS];
 	double cpu_us_per_msg, batch_p50, taken_share; /* of the confirming trial */
 	enum run_status status;
@@ -59,7 +59,7 @@ struct keepup {
 	unsigned int rows_count;
 	double limits_ns[KEEPUP_LIMITS];
 	double start, min, max; /* of the searches, messages per second */
-	uint32_t attempts; /* of a trial that the machine disturbed */
+	uint32_t attempts;      /* of a trial that the machine disturbed */
 	bool no_overload, resume;
 	const char *plot_path; /* NULL: none */
 	int argc;
@@ -68,13 +68,15 @@ struct keepup {
 	struct result_file file;
 	struct keepup_past *pasts; /* owned */
 	size_t pasts_count, pasts_size;
-	double generator, ceiling; /* msg/s: what the generator can do beside C, what C takes of it; NAN */
+	double generator,
+		ceiling; /* msg/s: what the generator can do beside C, what C takes of it; NAN */
 	atomic_bool interrupted;
 };
 
 /* The nth trial (from 1) of that kind and rate: from the past, or run now. NULL: interrupted, or no memory. */
-const struct trial *keepup_trial(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind, double rate,
-				 double rest_rate, uint32_t attempt);
+const struct trial *keepup_trial(struct keepup *keepup, struct keepup_row *row,
+				 enum trial_kind kind, double rate, double rest_rate,
+				 uint32_t attempt);
 
 /* Everything about one row. */
 void keepup_search_row(struct keepup *keepup, struct keepup_row *row);
@@ -87,13 +89,15 @@ void keepup_prove_generator(struct keepup *keepup);
 
 /* The result file: opened anew, or the past read from it and the rest to be appended. 0 or an exit code. */
 int keepup_file_open(struct keepup *keepup);
-void keepup_file_trial(struct keepup *keepup, const struct keepup_row *row, const struct trial *trial);
+void keepup_file_trial(struct keepup *keepup, const struct keepup_row *row,
+		       const struct trial *trial);
 void keepup_file_answers(struct keepup *keepup);
 int keepup_past_add(struct keepup *keepup, const char *name, const struct trial *trial);
 
 /* The table and a sentence for each row. */
 void keepup_print(const struct keepup *keepup, FILE *out);
-void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, char *text, size_t text_bytes);
+void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, char *text,
+		     size_t text_bytes);
 
 /* Draws `plot_path` from a result file. 0, or -errno with one line on stderr. */
 int keepup_plot(const struct keepup *keepup, const char *file);

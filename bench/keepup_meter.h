@@ -24,7 +24,8 @@ void keepup_files_remove(struct consumer_setting *setting, struct meter_file *fi
 struct meter_view meter_file_view(const struct meter_file *file);
 
 /* What it says of a trial from inside. */
-void meter_file_take(const struct meter_file *file, const struct trial_spec *spec, struct trial *trial);
+void meter_file_take(const struct meter_file *file, const struct trial_spec *spec,
+		     struct trial *trial);
 
 /* Of a trial over a network: all that comes belongs to it. */
 void meter_file_open_window(struct meter_file *file);

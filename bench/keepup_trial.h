@@ -15,9 +15,9 @@
 enum trial_kind {
 	TRIAL_GENERATOR, /* how much the generator can do at all */
 	TRIAL_SEARCH,
-	TRIAL_CONFIRM, /* longer */
+	TRIAL_CONFIRM,  /* longer */
 	TRIAL_OVERLOAD, /* above what it keeps up with, then half of that: goodput and recovery */
-	TRIAL_CEILING, /* how much of it a consumer can take that is always behind */
+	TRIAL_CEILING,  /* how much of it a consumer can take that is always behind */
 	TRIAL_KINDS
 };
 
@@ -53,19 +53,19 @@ struct trial {
 	double backlog_max, backlog_slope; /* messages; messages per second */
 	double lag_ns[RUN_PERCENTILES], lag_max_ns;
 	double batch_p50, batch_max;
-	double callback_share;           /* of the window, inside the consumer's code */
+	double callback_share; /* of the window, inside the consumer's code */
 	double gil_wait_share, gil_wait_p99_ns;
 	double paused_share;
 	double turn_lag_p99_ns;          /* over a network: from a completion's stamp to its turn */
 	double late_p99_ns, late_max_ns; /* the generator's own lateness */
-	double generator_pace;           /* msg/s: what it could do beside this consumer if it never had to wait */
-	double taken_share;              /* of either CPU's time in the window, by others */
-	double generator_taken_share;    /* of the generator's: so much less was offered */
-	double excluded_share;           /* of the window's messages: no lag is taken from them, see docs/keepup.md */
+	double generator_pace; /* msg/s: what it could do beside this consumer if it never had to wait */
+	double taken_share;           /* of either CPU's time in the window, by others */
+	double generator_taken_share; /* of the generator's: so much less was offered */
+	double excluded_share; /* of the window's messages: no lag is taken from them, see docs/keepup.md */
 	double gc_pauses, gc_pause_total_ns, gc_pause_max_ns, blocks_growth, rss_growth_bytes;
 	double exceptions, slowed_by_ns;
-	double goodput, recovery_ns;     /* of an overload: msg/s; INFINITY: not within the trial */
-	char culprit[RUN_REASON_BYTES];  /* who lost what; "" */
+	double goodput, recovery_ns;    /* of an overload: msg/s; INFINITY: not within the trial */
+	char culprit[RUN_REASON_BYTES]; /* who lost what; "" */
 };
 
 /* Runs it. To be given to trial_fini(), whatever became of it. */

@@ -19,7 +19,7 @@ struct server {
 	bool ready, failed; /* failed: `reason` says why; it will not come back */
 	uint16_t port;      /* that READY told; 0: it told none */
 	struct sample before, after;
-	struct total total; /* that it told at its end, known after server_stop */
+	struct total total;       /* that it told at its end, known after server_stop */
 	struct syscalls syscalls; /* once it has stopped, if they were to be counted */
 	char reason[384];
 	/* Receives each sample as it comes; NULL: nobody. Set after server_start. */

@@ -60,8 +60,7 @@ static inline struct vly_event *vly_batch_add_conn(struct vly_batch *batch,
 }
 
 /* Appends DATA or the like of a connection that has no event in this batch yet: most are such. */
-static inline void vly_batch_add_first(struct vly_batch *batch,
-				       const struct vly_conn_table *table,
+static inline void vly_batch_add_first(struct vly_batch *batch, const struct vly_conn_table *table,
 				       struct vly_conn_head *conn, enum vly_kind kind,
 				       uint8_t *data, uint32_t len)
 {

@@ -38,8 +38,8 @@ static void take(struct control *control, const struct vly_event *event)
 	memcpy(&first, event->data, event->len < sizeof(first) ? event->len : sizeof(first));
 	control->messages++;
 	control->sum += first;
-	if (control->echo && control->link->ops->send(control->link, event->conn, event->data,
-						      event->len))
+	if (control->echo &&
+	    control->link->ops->send(control->link, event->conn, event->data, event->len))
 		control->link->ops->abort(control->link, event->conn);
 }
 

@@ -23,7 +23,8 @@ struct generator_message {
 };
 
 /* Takes all memory, starts the thread, which waits. The spec and the meter stay the caller's. 0 or -errno. */
-int generator_open(const struct source_spec *spec, struct meter *meter, struct generator **generator);
+int generator_open(const struct source_spec *spec, struct meter *meter,
+		   struct generator **generator);
 
 /* NULL is allowed. */
 void generator_close(struct generator *generator);

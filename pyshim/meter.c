@@ -11,10 +11,11 @@
 
 #include "volley/volley.h"
 
-#define SAMPLES 8          /* messages of a batch that stand for all */
-#define LOOK_NS 50000      /* between two looks at the CPU clock */
-#define TAKEN_NS 20000     /* an interrupt takes less */
-#define CAUGHT_UP_NS 30000 /* lag of the first message of a batch when nothing is left to make up for */
+#define SAMPLES 8      /* messages of a batch that stand for all */
+#define LOOK_NS 50000  /* between two looks at the CPU clock */
+#define TAKEN_NS 20000 /* an interrupt takes less */
+#define CAUGHT_UP_NS                                                                               \
+	30000 /* lag of the first message of a batch when nothing is left to make up for */
 
 int meter_open(const char *path, struct meter **out)
 {
@@ -27,8 +28,7 @@ int meter_open(const char *path, struct meter **out)
 		close(fd);
 		return -EPROTO;
 	}
-	struct meter *meter =
-		mmap(NULL, sizeof(*meter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct meter *meter = mmap(NULL, sizeof(*meter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	int error = meter == MAP_FAILED ? -errno : 0;
 
 	close(fd);
@@ -108,7 +108,8 @@ void meter_batch(struct meter *meter, const struct vly_event *events, int count,
 	}
 	if (!messages)
 		return;
-	bool disturbed = is_disturbed(meter, end_ns, begin_ns > oldest_ns ? begin_ns - oldest_ns : 0);
+	bool disturbed =
+		is_disturbed(meter, end_ns, begin_ns > oldest_ns ? begin_ns - oldest_ns : 0);
 
 	stride = (messages + SAMPLES - 1) / SAMPLES;
 	left = messages;

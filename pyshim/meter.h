@@ -33,12 +33,14 @@ struct meter {
 	/* by the generator's thread (over a network: by the bench, windows alone) */
 	alignas(128) meter_count began_ns; /* of the schedule, release; 0: not yet */
 	meter_count window_begin_ns, window_end_ns;
-	meter_count offered; /* messages that were due, whatever became of them */
-	meter_count dropped; /* of them: the ring was full */
-	meter_count done;    /* release: the schedule is over */
+	meter_count offered;            /* messages that were due, whatever became of them */
+	meter_count dropped;            /* of them: the ring was full */
+	meter_count done;               /* release: the schedule is over */
 	meter_count generator_taken_ns; /* of its CPU in the window, by others */
-	meter_count put, putting_ns; /* messages of the window that found room, and what it took to write them */
-	struct meter_histogram late; /* how late the generator was itself, due messages of the window */
+	meter_count put,
+		putting_ns; /* messages of the window that found room, and what it took to write them */
+	struct meter_histogram
+		late; /* how late the generator was itself, due messages of the window */
 	meter_count offered_slices[METER_SLICES], dropped_slices[METER_SLICES];
 
 	/* by the thread that polls the source */
@@ -55,13 +57,15 @@ struct meter {
 	meter_count callback_ns; /* between the polls */
 	meter_count gil_wait_ns; /* after polls that let go of it */
 	meter_count consumed_window, callback_window_ns;
-	meter_count polls_only;   /* 1: this thread never sleeps, so that it can tell what others took */
+	meter_count
+		polls_only; /* 1: this thread never sleeps, so that it can tell what others took */
 	meter_count consumer_taken_ns; /* of its CPU in the window */
-	meter_count excluded;     /* messages of the window that came while what was taken was made up for */
+	meter_count
+		excluded; /* messages of the window that came while what was taken was made up for */
 	meter_count looked_ns, cpu_ns; /* at the last look at both clocks; its own */
 	meter_count disturbed;         /* 1: it is being made up for; its own */
-	struct meter_histogram lag;      /* from a message's stamp to its turn; those of the window */
-	struct meter_histogram batch;    /* messages of a batch */
+	struct meter_histogram lag;    /* from a message's stamp to its turn; those of the window */
+	struct meter_histogram batch;  /* messages of a batch */
 	struct meter_histogram gil_wait; /* nanoseconds, of each poll that let go */
 	meter_count consumed_slices[METER_SLICES], lag_max_slices[METER_SLICES];
 };

@@ -56,11 +56,16 @@ static int parse_value(struct source_spec *s, const char *key, const char *value
 		const char *name;
 		uint64_t *place, min, max;
 	} numbers[] = {
-		{"conns", &s->conns, 1, 1u << 24}, {"len", &s->len, 1, LEN_MAX},
-		{"batch", &s->batch, 1, 65536},    {"rate", &s->rate, 0, 1000000000},
-		{"seed", &s->seed, 1, UINT64_MAX}, {"count", &s->count, 0, UINT64_MAX},
-		{"ring", &s->ring, SOURCE_RING_MIN, 1u << 24},  {"from", &s->from_ms, 0, STEP_MS_MAX},
-		{"cpu", &cpu, 0, 4095},            {"until", &s->until_ms, 1, STEP_MS_MAX},
+		{"conns", &s->conns, 1, 1u << 24},
+		{"len", &s->len, 1, LEN_MAX},
+		{"batch", &s->batch, 1, 65536},
+		{"rate", &s->rate, 0, 1000000000},
+		{"seed", &s->seed, 1, UINT64_MAX},
+		{"count", &s->count, 0, UINT64_MAX},
+		{"ring", &s->ring, SOURCE_RING_MIN, 1u << 24},
+		{"from", &s->from_ms, 0, STEP_MS_MAX},
+		{"cpu", &cpu, 0, 4095},
+		{"until", &s->until_ms, 1, STEP_MS_MAX},
 		{"skim", &skim, 0, 1},
 	};
 	const char *rest;
@@ -112,8 +117,9 @@ int source_spec_parse(struct source_spec *s, const char *spec, char *why, size_t
 		}
 	}
 	if (s->meter[0] && (!s->steps_count || (s->ring & (s->ring - 1)) || s->len < 16)) {
-		snprintf(why, why_bytes, "a source with a meter needs steps=RATExMS, a ring that is a power "
-					 "of two, and messages of 16 bytes or more");
+		snprintf(why, why_bytes,
+			 "a source with a meter needs steps=RATExMS, a ring that is a power "
+			 "of two, and messages of 16 bytes or more");
 		return -EINVAL;
 	}
 	return 0;

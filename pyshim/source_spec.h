@@ -17,7 +17,7 @@ struct source_step {
 
 struct source_spec {
 	uint64_t conns; /* connections, all open at once */
-	uint64_t len;   /* bytes of a message; its first 8 are its number, little-endian; a generator's
+	uint64_t len; /* bytes of a message; its first 8 are its number, little-endian; a generator's
 			   next 8 when it was due */
 	uint64_t batch; /* messages per poll at most */
 	uint64_t rate;  /* messages per second; 0: as fast as they are polled */
@@ -31,9 +31,9 @@ struct source_spec {
 	 */
 	char meter[SOURCE_METER_BYTES]; /* its file, "" for none */
 	int cpu;                        /* of the generator's thread; -1: any */
-	uint64_t ring;                  /* messages that may wait, a power of two, SOURCE_RING_MIN or more */
-	uint64_t from_ms, until_ms;     /* the window; until 0: for ever */
-	bool skim; /* thrown away unread: for what the generator alone can do */
+	uint64_t ring; /* messages that may wait, a power of two, SOURCE_RING_MIN or more */
+	uint64_t from_ms, until_ms; /* the window; until 0: for ever */
+	bool skim;                  /* thrown away unread: for what the generator alone can do */
 	struct source_step steps[SOURCE_STEPS_MAX];
 	unsigned int steps_count;
 };

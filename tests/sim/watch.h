@@ -12,15 +12,15 @@
 /* One direction. Places in its stream are counted from its SYN, which is place 0. */
 struct watch_dir {
 	bool syn, syn_ack, fin, ts, sack, scales, acked;
-	bool spoke; /* a segment without SYN: its window is known as a whole */
+	bool spoke;     /* a segment without SYN: its window is known as a whole */
 	uint8_t wscale; /* of the windows it advertises */
 	uint16_t mss;   /* what it accepts */
 	uint32_t isn;
 	uint32_t answers; /* syn_ack: the ISN that it acknowledges */
-	uint64_t sent;   /* places below have been sent */
-	uint64_t fin_at; /* the FIN's place */
-	uint64_t ack;    /* places of the other direction that it has acknowledged */
-	uint64_t edge;   /* the other may send places below */
+	uint64_t sent;    /* places below have been sent */
+	uint64_t fin_at;  /* the FIN's place */
+	uint64_t ack;     /* places of the other direction that it has acknowledged */
+	uint64_t edge;    /* the other may send places below */
 	uint32_t ts_value;
 	uint64_t again; /* segments sent again, and how many bytes */
 	uint64_t again_bytes;

@@ -71,8 +71,8 @@ static long node_number(int node, const char *name)
 	char path[160];
 	long number = -1;
 
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/%s",
-		 node, name);
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/%s", node, name);
 	FILE *file = fopen(path, "re");
 	if (file) {
 		if (fscanf(file, "%ld", &number) != 1)
