@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +276,22 @@ static int sample(const pid_t *pids, unsigned count, enum cost_scope scope, stru
 	return err;
 }
 
+void cost_catch_up(const int *cpus, unsigned count)
+{
+	cpu_set_t own, there;
+
+	if (sched_getaffinity(0, sizeof(own), &own) != 0)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		CPU_ZERO(&there);
+		CPU_SET(cpus[i], &there);
+		/* returns when we have been moved; a CPU that we may not use stays behind */
+		(void)sched_setaffinity(0, sizeof(there), &there);
+	}
+	if (count)
+		(void)sched_setaffinity(0, sizeof(own), &own);
+}
+
 int cost_sample(pid_t pid, enum cost_scope scope, struct cost *cost)
 {
 	return sample(&pid, 1, scope, cost);
@@ -306,6 +323,19 @@ struct cost cost_between(const struct cost *before, const struct cost *after)
 		grown(before->switches_involuntary, after->switches_involuntary);
 	spent.switches_known = before->switches_known && after->switches_known;
 	return spent;
+}
+
+void cost_skip(struct cost *before, const struct cost *from, const struct cost *to)
+{
+	struct cost spent = cost_between(from, to);
+
+	before->stamp_ns += spent.stamp_ns;
+	before->run_ns += spent.run_ns;
+	before->user_ns += spent.user_ns;
+	before->system_ns += spent.system_ns;
+	before->switches_voluntary += spent.switches_voluntary;
+	before->switches_involuntary += spent.switches_involuntary;
+	before->switches_known = before->switches_known && spent.switches_known;
 }
 
 double cost_user_share(const struct cost *spent)
@@ -488,4 +518,20 @@ struct cost_cpus cost_cpus_between(const struct cost_cpus *before, const struct 
 		.steal_ns = grown(before->steal_ns, after->steal_ns),
 		.ksoftirqd_ns = grown(before->ksoftirqd_ns, after->ksoftirqd_ns),
 	};
+}
+
+void cost_cpus_skip(struct cost_cpus *before, const struct cost_cpus *from,
+		    const struct cost_cpus *to)
+{
+	struct cost_cpus spent = cost_cpus_between(from, to);
+
+	before->stamp_ns += spent.stamp_ns;
+	before->busy_ns += spent.busy_ns;
+	before->user_ns += spent.user_ns;
+	before->system_ns += spent.system_ns;
+	before->irq_ns += spent.irq_ns;
+	before->softirq_ns += spent.softirq_ns;
+	before->idle_ns += spent.idle_ns;
+	before->steal_ns += spent.steal_ns;
+	before->ksoftirqd_ns += spent.ksoftirqd_ns;
 }

@@ -10,7 +10,7 @@
  * Of a set of processes, since each began. `run_ns` is the scheduler's own run time (what schedstat
  * prints), read through the processes' CPU clocks, which include threads that have ended. A thread
  * that is running on another CPU is brought up to date by its tick only, so each sample may lack up
- * to one tick (1 to 10 ms) for each CPU in use. Processes that ended and were waited for by one of
+ * to one tick (1 to 10 ms) for each CPU in use, unless cost_catch_up() was called. Processes that ended and were waited for by one of
  * the set are included with a resolution of 10 ms.
  */
 struct cost {
@@ -34,6 +34,12 @@ enum cost_scope {
 	COST_DESCENDANTS, /* COST_TREE without the process itself: what a supervisor started */
 };
 
+/*
+ * Brings run times on these CPUs up to date, for a cost_sample() right after it: the calling thread runs on
+ * each of them for a moment, and the scheduler settles the account of whoever ran there until then.
+ */
+void cost_catch_up(const int *cpus, unsigned count);
+
 /* 0; -ESRCH if `pid` is gone; -ENOMEM; -errno of /proc. */
 __attribute__((warn_unused_result)) int cost_sample(pid_t pid, enum cost_scope scope,
 						    struct cost *cost);
@@ -51,6 +57,9 @@ __attribute__((warn_unused_result)) int cost_sample_pids(const pid_t *pids, unsi
  * in both.
  */
 struct cost cost_between(const struct cost *before, const struct cost *after);
+
+/* Leaves out what was spent from `from` to `to`, as if `before` had been taken so much later. */
+void cost_skip(struct cost *before, const struct cost *from, const struct cost *to);
 
 /* User share of the CPU time, 0..1; -1 if nothing was spent. */
 double cost_user_share(const struct cost *spent);
@@ -103,5 +112,9 @@ __attribute__((warn_unused_result)) int cost_cpus_sample(const int *cpus, unsign
 							 struct cost_cpus *sample);
 
 struct cost_cpus cost_cpus_between(const struct cost_cpus *before, const struct cost_cpus *after);
+
+/* As cost_skip(). */
+void cost_cpus_skip(struct cost_cpus *before, const struct cost_cpus *from,
+		    const struct cost_cpus *to);
 
 #endif

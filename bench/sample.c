@@ -9,10 +9,23 @@
 void sample_take(bool alive, const struct cpus *cpus, struct sample *sample)
 {
 	memset(sample, 0, sizeof(*sample));
+	if (alive)
+		cost_catch_up(cpus->list, cpus->count);
 	/* Everything below this process is the server, forks and orphans of its own included. */
 	sample->taken = alive && cost_sample(getpid(), COST_DESCENDANTS, &sample->cost) == 0;
 	sample->cpus_known = cpus->count &&
 			     cost_cpus_sample(cpus->list, cpus->count, &sample->cpus) == 0;
+}
+
+void sample_skip(struct sample *before, const struct sample *from, const struct sample *to)
+{
+	before->taken = before->taken && from->taken && to->taken;
+	before->cpus_known = before->cpus_known && from->cpus_known && to->cpus_known;
+	before->polls_known = before->polls_known && from->polls_known && to->polls_known;
+	cost_skip(&before->cost, &from->cost, &to->cost);
+	cost_cpus_skip(&before->cpus, &from->cpus, &to->cpus);
+	before->polls_busy_ns += to->polls_busy_ns - from->polls_busy_ns;
+	before->polls_idle_ns += to->polls_idle_ns - from->polls_idle_ns;
 }
 
 static json_t *cost_to_json(const struct cost *cost)

@@ -20,6 +20,9 @@ struct sample {
 /* Of everything below the calling process (with `alive`), and of the CPUs (if there are any). */
 void sample_take(bool alive, const struct cpus *cpus, struct sample *sample);
 
+/* Leaves out what was spent from `from` to `to`, as if `before` had been taken so much later. */
+void sample_skip(struct sample *before, const struct sample *from, const struct sample *to);
+
 /* To and from {"type": "sample", "id": ...}. */
 json_t *sample_to_json(const struct sample *sample, const char *id);
 void sample_from_json(const json_t *message, struct sample *sample);

@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -55,6 +57,24 @@ static struct cost sampled(pid_t pid, enum cost_scope scope)
 
 	cr_assert_eq(cost_sample(pid, scope, &cost), 0);
 	return cost;
+}
+
+/* A child on `cpu` that burns for ever and keeps `told_ns` at what it has burnt. */
+static pid_t telling_child(int cpu, atomic_uint_fast64_t *told_ns)
+{
+	pid_t pid = fork();
+	cpu_set_t set;
+
+	cr_assert(pid >= 0);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) != 0)
+		_exit(1);
+	for (;;)
+		atomic_store(told_ns, clock_read(CLOCK_PROCESS_CPUTIME_ID));
 }
 
 /* A child that burns, tells through `pipe_out`, and waits to be killed. */
@@ -196,6 +216,26 @@ Test(cost, difference_never_wraps)
 	cr_assert_eq(spent.stamp_ns, 50);
 }
 
+Test(cost, what_lies_between_two_samples_can_be_left_out)
+{
+	struct cost before = {.stamp_ns = 100, .run_ns = 10, .user_ns = 5, .switches_known = true},
+		    from = {.stamp_ns = 200, .run_ns = 40, .user_ns = 20, .switches_known = true},
+		    to = {.stamp_ns = 900, .run_ns = 47, .user_ns = 22, .switches_known = true},
+		    after = {.stamp_ns = 1000, .run_ns = 77, .user_ns = 30, .switches_known = true};
+	struct cost_cpus cpus = {.busy_ns = 3}, cpus_from = {.busy_ns = 30, .irq_ns = 2},
+			 cpus_to = {.busy_ns = 35, .irq_ns = 9};
+
+	cost_skip(&before, &from, &to);
+	struct cost spent = cost_between(&before, &after);
+	cr_assert_eq(spent.stamp_ns, 200);
+	cr_assert_eq(spent.run_ns, 60);
+	cr_assert_eq(spent.user_ns, 23);
+	cr_assert(spent.switches_known);
+	cost_cpus_skip(&cpus, &cpus_from, &cpus_to);
+	cr_assert_eq(cpus.busy_ns, 8);
+	cr_assert_eq(cpus.irq_ns, 7);
+}
+
 Test(cost, user_share_is_of_cpu_time)
 {
 	struct cost spent = {.user_ns = 30, .system_ns = 70};
@@ -219,6 +259,34 @@ static int own_cpu(void)
 		return cpu;
 	}
 	return -1;
+}
+
+/* Without it a sample lacks what the child burnt since the last tick of its CPU. */
+Test(cost, run_times_are_caught_up_on_the_cpus_that_are_named)
+{
+	atomic_uint_fast64_t *told_ns = mmap(NULL, sizeof(*told_ns), PROT_READ | PROT_WRITE,
+					     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cpu_set_t before, after;
+	int cpu = own_cpu();
+	pid_t pid;
+
+	cr_assert_neq(told_ns, MAP_FAILED);
+	cr_assert_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	pid = telling_child(cpu, told_ns);
+	while (!atomic_load(told_ns))
+		usleep(1000);
+	for (int i = 0; i < 50; i++) {
+		usleep(1300);
+		uint64_t burnt_ns = atomic_load(told_ns);
+
+		cost_catch_up(&cpu, 1);
+		cr_assert_geq(sampled(pid, COST_ONE).run_ns, burnt_ns, "sample %d", i);
+	}
+	cr_assert_eq(sched_getaffinity(0, sizeof(after), &after), 0);
+	cr_assert(CPU_EQUAL(&before, &after));
+	kill(pid, SIGKILL);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	munmap(told_ns, sizeof(*told_ns));
 }
 
 Test(cost, busy_cpu_is_seen)
