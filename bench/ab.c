@@ -50,7 +50,7 @@ static const struct argp_option option_table[] = {
 };
 
 static const char doc[] =
-	"Compares two servers: blocks run both, in random order, and each block gives one ratio. After 5, 10, 20 and 33 blocks it looks whether "
+	"Compares two servers: a block runs both, with windows that alternate in short turns (--turns), and gives one ratio. After 5, 10, 20 and 33 blocks it looks whether "
 	"the ratio's interval lies wholly beyond +-2% (B is FASTER or SLOWER) or wholly within (EQUIVALENT), and stops if so. The chance to err, "
 	"5% in all, is split among these looks, and among rate and CPU per message unless --by names one: then each look has an interval of "
 	"98.75% confidence, otherwise of 99.375%."
@@ -261,7 +261,7 @@ int command_ab(int argc, char **argv)
 	}
 	load_options_init(&args->load, COMMAND);
 	args->lineup.command = COMMAND;
-	args->lineup.twice = true;
+	args->lineup.twice = args->lineup.alternate = true;
 	/* argp moves what it has read: the result file tells the words as they were. */
 	char **words = calloc((size_t)argc + 1, sizeof(*words));
 	for (int i = 0; words && i < argc; i++)

@@ -60,6 +60,15 @@ void disturbance_take(struct disturbance *disturbance)
 	disturbance->throttled_known = throttled(&disturbance->throttled_us);
 }
 
+void disturbance_skip(struct disturbance *before, const struct disturbance *from,
+		      const struct disturbance *to)
+{
+	before->retransmits_known &= from->retransmits_known && to->retransmits_known;
+	before->throttled_known &= from->throttled_known && to->throttled_known;
+	before->retransmits += to->retransmits - from->retransmits;
+	before->throttled_us += to->throttled_us - from->throttled_us;
+}
+
 double disturbance_retransmits(const struct disturbance *before, const struct disturbance *after)
 {
 	if (!before->retransmits_known || !after->retransmits_known)

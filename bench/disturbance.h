@@ -14,6 +14,10 @@ struct disturbance {
 
 void disturbance_take(struct disturbance *disturbance);
 
+/* Leaves out what happened from `from` to `to`, as if `before` had been taken so much later. */
+void disturbance_skip(struct disturbance *before, const struct disturbance *from,
+		      const struct disturbance *to);
+
 /* From `before` to `after`; NAN: not known. */
 double disturbance_retransmits(const struct disturbance *before, const struct disturbance *after);
 double disturbance_throttled_s(const struct disturbance *before, const struct disturbance *after);

@@ -5,18 +5,25 @@
 #include <string.h>
 
 #include "bench/preflight.h"
+#include "bench/slices.h"
+#include "bench/turns.h"
 #include "bench/words.h"
 #include "volley/addr.h"
 
 enum key {
 	KEY_EXEC = 'e',
-	KEY_PORT = 0x200
+	KEY_PORT = 0x200,
+	KEY_TURNS,
 };
 
 static const struct argp_option option_table[] = {
 	{"exec", KEY_EXEC, "COMMAND", 0,
 	 "a row of your own: COMMAND with {port} in it prints READY, echoes, ends on SIGTERM", 4},
 	{"port", KEY_PORT, "N", 0, "of the servers (default: a free one for each run)", 4},
+	{"turns", KEY_TURNS, "N", 0,
+	 "all rows of a block are up at once, and their windows alternate in N pieces, so that all meet the same machine (default: for ab as many as make "
+	 "sense, else 1, that is: one row behind the other)",
+	 1},
 	{0},
 };
 
@@ -100,6 +107,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_PORT:
 		lineup->port = (uint16_t)option_take_number(lineup->command, "port", arg, 1, 65535);
 		break;
+	case KEY_TURNS:
+		lineup->turns =
+			(uint32_t)option_take_number(lineup->command, "turns", arg, 1, SLICES_MAX);
+		break;
 	case ARGP_KEY_ARG:
 		add_variant(lineup, arg);
 		break;
@@ -137,6 +148,37 @@ static void check_rows(struct lineup *lineup)
 	}
 }
 
+/* What keeps the rows from having turns, as words that follow "because of"; NULL: nothing does. */
+static const char *obstacle_of(const struct lineup *lineup, const struct load_options *options)
+{
+	const struct load_shape *shape = &options->shape;
+
+	if (shape->rate_msg_per_s > 0)
+		return "--rate: who pauses falls behind its schedule";
+	if (shape->think_max_ns)
+		return "--think: it needs a closed loop in which a message follows each echo";
+	if (shape->reconnect)
+		return "--reconnect: it needs a closed loop in which a message follows each echo";
+	if (lineup->port)
+		return "--port: all servers are up at once, and cannot have the same";
+	for (unsigned int i = 0; i < lineup->session.rows_count; i++)
+		if (lineup->session.rows[i].variant->workload)
+			return "a row without connections: its load cannot pause";
+	return NULL;
+}
+
+static void choose_turns(const struct lineup *lineup, struct load_options *options)
+{
+	const char *obstacle = obstacle_of(lineup, options);
+
+	if (lineup->turns > 1 && obstacle)
+		usage_error(lineup->command, "--turns cannot be had because of %s", obstacle);
+	options->turns = lineup->turns;
+	if (!lineup->turns && lineup->alternate && !obstacle)
+		options->turns =
+			turns_for(options->duration_ns, options->connections, options->depth);
+}
+
 void lineup_finish(struct lineup *lineup, struct load_options *options, int argc, char **argv)
 {
 	const struct vly_addr target = {.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
@@ -148,6 +190,7 @@ void lineup_finish(struct lineup *lineup, struct load_options *options, int argc
 	session->argv = argv;
 	session->port = lineup->port;
 	session->load_nic = options->shape.nic;
+	choose_turns(lineup, options);
 	load_shape_spread(&options->shape, &target, options->connections);
 	check_rows(lineup);
 }

@@ -15,7 +15,9 @@
 
 struct lineup {
 	const char *command;
-	bool twice; /* the same variant may stand in it again, under another name */
+	bool twice;     /* the same variant may stand in it again, under another name */
+	bool alternate; /* rows have turns, unless something stands in the way or --turns says 1 */
+	uint32_t turns; /* of --turns; 0: not given */
 	struct session session;
 	uint16_t port;                            /* of the servers; 0: a free one for each run */
 	struct variant copies[LINEUP_COPIES_MAX]; /* of --exec, and variants named again */

@@ -1,10 +1,7 @@
 /* load.c - the phases of a run: opening, connecting, warming up, measuring, judging */
 #include "bench/load.h"
 
-#include "bench/load_core.h"
-#include "bench/load_outcome.h"
-#include "bench/load_usage.h"
-#include "bench/own_stack.h"
+#include "bench/load_state.h"
 
 #include "volley/volley.h"
 
@@ -25,72 +22,38 @@
 #define LEAD_NS UINT64_C(2000000)      /* a window is announced so long before it begins */
 #define CONNECT_MIN_NS UINT64_C(30000000000)
 #define CONNECT_EACH_NS UINT64_C(10000000)
+#define DRAIN_STEP_NS UINT64_C(1000000)
 #define HANG_UP_NS UINT64_C(1000000000)
-#define CONNECTING_MAX 128u /* connections under way in the whole process */
-#define SPARE_CONNS 16u     /* slots of failed connections come back late */
-
-struct load {
-	const struct load_params *params;
-	struct load_result *result;
-	struct vly_engine *engine;
-	struct load_core *cores;
-	unsigned cores_count;
-	struct load_orders orders;
-	struct schedule schedule;
-	enum load_phase phase;
-	uint64_t start_ns, phase_ns;
-	struct load_times times;
-	uint64_t told_ns, told_messages;   /* the last progress */
-	uint64_t heard_ns, heard_messages; /* when a message last came back */
-	uint64_t stall_ns, connect_ns;
-	bool polls; /* cores never sleep */
-	bool cut;   /* the run was interrupted before its end */
-};
+#define SETTLE_EACH_NS UINT64_C(20000) /* two round trips of a message, on a CPU each */
+#define SETTLE_MIN_NS UINT64_C(10000000)
 
 const char *load_phase_name(enum load_phase phase)
 {
-	static const char *const names[] = {"connecting", "warm-up", "window", "closing", "done"};
+	static const char *const names[] = {"connecting", "warm-up", "window",
+					    "closing",    "held",    "done"};
 
 	return names[phase];
 }
 
-/*
- * --- sums over cores -----------------------------------------------------------------------------
- */
-
+/* Over all cores. */
 static uint64_t messages_sum(const struct load *load)
 {
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < load->cores_count; i++)
-		sum += atomic_load_explicit(&load->cores[i].messages, memory_order_relaxed);
-	return sum;
+	return load_cores_messages(load->cores, load->cores_count);
 }
 
 static uint64_t outstanding_sum(const struct load *load)
 {
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < load->cores_count; i++)
-		sum += atomic_load_explicit(&load->cores[i].outstanding, memory_order_relaxed);
-	return sum;
+	return load_cores_outstanding(load->cores, load->cores_count);
 }
 
 static uint32_t up_sum(const struct load *load)
 {
-	uint32_t sum = 0;
-
-	for (unsigned i = 0; i < load->cores_count; i++)
-		sum += atomic_load_explicit(&load->cores[i].up, memory_order_relaxed);
-	return sum;
+	return load_cores_up(load->cores, load->cores_count);
 }
 
 static bool any_failed(const struct load *load)
 {
-	for (unsigned i = 0; i < load->cores_count; i++)
-		if (atomic_load_explicit(&load->cores[i].failed, memory_order_acquire))
-			return true;
-	return false;
+	return load_cores_failed(load->cores, load->cores_count);
 }
 
 /* Whether the caller wants an end; remembered, for no error tells it. */
@@ -235,73 +198,94 @@ static int connect_all(struct load *load)
 }
 
 /*
- * The window begins a little after all cores may know of it: what is due or comes back in it is counted
+ * A window begins a little after all cores may know of it: what is due or comes back in it is counted
  * from its first moment on.
  */
-static void open_window(struct load *load)
+static struct load_window *open_window(struct load *load)
 {
-	load->times.begin_ns = vly_now_ns() + LEAD_NS;
-	load->times.end_ns = load->times.begin_ns + load->params->duration_ns;
-	atomic_store_explicit(&load->orders.end_ns, load->times.end_ns, memory_order_relaxed);
+	unsigned count = atomic_load_explicit(&load->orders.windows_count, memory_order_relaxed);
+	struct load_window *window = &load->orders.windows[count];
+
+	window->begin_ns = vly_now_ns() + LEAD_NS;
+	atomic_store_explicit(&window->end_ns,
+			      window->begin_ns + load->params->duration_ns / load->turns,
+			      memory_order_relaxed);
 	/* take_window() of load_core.c acquires it */
-	atomic_store_explicit(&load->orders.begin_ns, load->times.begin_ns, memory_order_release);
+	atomic_store_explicit(&load->orders.windows_count, count + 1, memory_order_release);
+	return window;
 }
 
-static int measure(struct load *load)
+/* The window ends: now, if not at its time. */
+static void close_window(struct load *load, struct load_window *window, bool early)
 {
-	struct load_usage *usage = calloc(2, sizeof(*usage)); /* at both ends of the window */
+	uint64_t now_ns = vly_now_ns();
+
+	if (early)
+		atomic_store_explicit(&window->end_ns,
+				      now_ns > window->begin_ns ? now_ns : window->begin_ns,
+				      memory_order_relaxed);
+	load->times.end_ns = atomic_load_explicit(&window->end_ns, memory_order_relaxed);
+	load->times.window_ns += load->times.end_ns - window->begin_ns;
+}
+
+/* What was spent so far begins to count, or goes on counting after a pause. */
+static void count_usage(struct load *load)
+{
+	struct load_usage *usage = load->usage;
+
+	load_usage_take(load->params, load->cores, load->cores_count, &usage[2]);
+	if (load->times.begin_ns)
+		load_usage_skip(&usage[0], &usage[1], &usage[2]);
+	else
+		usage[0] = usage[2];
+}
+
+/* A turn, or the whole window. */
+static int measure_turn(struct load *load)
+{
+	struct slices *slices = &load->result->slices;
+	struct load_window *window;
+	uint64_t messages;
 	int err;
 
-	if (!usage)
-		return load_refuse(load->result, -ENOMEM, "out of memory");
 	announce(load, LOAD_WINDOW_BEGIN);
-	open_window(load);
-	err = watch(load, load->times.begin_ns);
-	load_usage_take(load->params, load->cores, load->cores_count, &usage[0]);
-	slices_begin(&load->result->slices, load->times.begin_ns, load->params->duration_ns,
-		     messages_sum(load));
+	window = open_window(load);
+	err = watch(load, window->begin_ns);
+	count_usage(load);
+	if (!load->times.begin_ns)
+		load->times.begin_ns = window->begin_ns;
+	messages = messages_sum(load);
+	if (load->turns == 1)
+		slices_begin(slices, window->begin_ns, load->params->duration_ns, messages);
 	if (!err)
-		err = watch(load, load->times.end_ns);
-	if (err) {
-		uint64_t now_ns = vly_now_ns();
-
-		load->times.end_ns = now_ns > load->times.begin_ns ? now_ns : load->times.begin_ns;
-		atomic_store_explicit(&load->orders.end_ns, load->times.end_ns,
-				      memory_order_relaxed);
-	}
-	load_usage_take(load->params, load->cores, load->cores_count, &usage[1]);
-	load_usage_judge(usage, load->times.end_ns - load->times.begin_ns, load->polls,
-			 load->result);
-	free(usage);
+		err = watch(load, atomic_load_explicit(&window->end_ns, memory_order_relaxed));
+	if (load->turns > 1)
+		slices_add(slices, vly_now_ns() - window->begin_ns, messages_sum(load) - messages);
+	close_window(load, window, err != 0);
+	load_usage_take(load->params, load->cores, load->cores_count, &load->usage[1]);
 	announce(load, LOAD_WINDOW_END);
 	return err;
 }
 
-/* Every core stopped sending, so that no echo is owed but for what was counted. */
-static bool all_draining(const struct load *load)
-{
-	for (unsigned i = 0; i < load->cores_count; i++)
-		if (atomic_load_explicit(&load->cores[i].stage_done, memory_order_acquire) !=
-		    LOAD_STAGE_DRAIN)
-			return false;
-	return true;
-}
-
 /* Awaits what is under way: a server that swallowed messages is found here at the latest. */
-static int drain(struct load *load)
+static int drain(struct load *load, enum load_stage stage)
 {
 	uint64_t until_ns = vly_now_ns() + DRAIN_NS;
 	uint64_t quiet_ns = load->stall_ns < QUIET_NS ? load->stall_ns : QUIET_NS;
 	uint64_t outstanding;
 
-	order(load, LOAD_STAGE_DRAIN);
+	order(load, stage);
 	load->heard_ns = vly_now_ns();
-	while (!all_draining(load) || outstanding_sum(load)) {
+	/* every core stops sending first, so that no echo is owed but for what was counted */
+	while (!load_cores_reached(load->cores, load->cores_count, stage) ||
+	       outstanding_sum(load)) {
+		uint64_t now_ns = vly_now_ns();
+
 		if (any_failed(load))
 			return -ECANCELED;
-		if (is_cut(load) || vly_now_ns() >= until_ns)
+		if (is_cut(load) || now_ns >= until_ns)
 			return 0;
-		step(load, until_ns);
+		step(load, now_ns + DRAIN_STEP_NS);
 		if (vly_now_ns() - load->heard_ns <= quiet_ns)
 			continue;
 		load->times.silent_ns = vly_now_ns();
@@ -315,6 +299,49 @@ static int drain(struct load *load)
 	return any_failed(load) ? -ECANCELED : 0;
 }
 
+/* Sends nothing until the caller gives the word. */
+static int hold(struct load *load)
+{
+	int err = drain(load, LOAD_STAGE_HOLD);
+
+	if (!err)
+		announce(load, LOAD_HELD);
+	load->heard_ns = vly_now_ns();
+	return err;
+}
+
+static int resume(struct load *load)
+{
+	const struct load_params *params = load->params;
+
+	order(load, LOAD_STAGE_RUN);
+	return watch(load, load->heard_ns + load_settle_ns(params->connections, params->depth));
+}
+
+static int measure(struct load *load)
+{
+	int err = 0;
+
+	load->usage = calloc(3, sizeof(*load->usage));
+	if (!load->usage)
+		return load_refuse(load->result, -ENOMEM, "out of memory");
+	for (uint32_t turn = 0; turn < load->turns && !err; turn++) {
+		if (load->turns > 1)
+			err = hold(load);
+		if (load->turns > 1 && !err)
+			err = resume(load);
+		if (!err)
+			err = measure_turn(load);
+	}
+	/* connections are closed when nobody has a turn any more */
+	if (load->turns > 1 && !err)
+		err = hold(load);
+	if (load->times.begin_ns)
+		load_usage_judge(load->usage, load->times.window_ns, load->polls, load->result);
+	free(load->usage);
+	return err;
+}
+
 /* Orderly closes; who does not answer them in time is reset. */
 static void hang_up(struct load *load)
 {
@@ -324,15 +351,10 @@ static void hang_up(struct load *load)
 	order(load, LOAD_STAGE_HANG_UP);
 	while (!all && vly_now_ns() < until_ns) {
 		step(load, until_ns);
-		all = true;
-		for (unsigned i = 0; i < load->cores_count; i++) {
-			const struct load_core *core = &load->cores[i];
-
+		all = load_cores_reached(load->cores, load->cores_count, LOAD_STAGE_HANG_UP);
+		for (unsigned i = 0; i < load->cores_count; i++)
 			all = all &&
-			      atomic_load_explicit(&core->stage_done, memory_order_acquire) ==
-				      LOAD_STAGE_HANG_UP &&
-			      !atomic_load_explicit(&core->closing, memory_order_relaxed);
-		}
+			      !atomic_load_explicit(&load->cores[i].closing, memory_order_relaxed);
 	}
 }
 
@@ -356,138 +378,10 @@ static int run_phases(struct load *load)
 	if (!err)
 		err = measure(load);
 	if (!err)
-		err = drain(load);
+		err = drain(load, LOAD_STAGE_DRAIN);
 	if (!err && load->params->plain)
 		hang_up(load);
 	return err;
-}
-
-/*
- * --- opening -------------------------------------------------------------------------------------
- */
-
-static int check(const struct load_params *params, struct load_result *result)
-{
-	if (!params->target.family)
-		return load_refuse(result, -EINVAL, "no target address");
-	if (!params->connections)
-		return load_refuse(result, -EINVAL, "connections must be at least 1");
-	if (params->size_bytes < LOAD_SIZE_MIN || params->size_bytes > LOAD_SIZE_MAX)
-		return load_refuse(result, -EINVAL, "size must be %u..%u bytes, not %u",
-				   LOAD_SIZE_MIN, LOAD_SIZE_MAX, params->size_bytes);
-	if (!params->depth || params->depth > LOAD_DEPTH_MAX)
-		return load_refuse(result, -EINVAL, "depth must be 1..%u, not %u", LOAD_DEPTH_MAX,
-				   params->depth);
-	if ((uint64_t)params->size_bytes * params->depth > LOAD_INFLIGHT_MAX)
-		return load_refuse(result, -EINVAL,
-				   "size * depth must be at most %u bytes, not %llu",
-				   LOAD_INFLIGHT_MAX,
-				   (unsigned long long)params->size_bytes * params->depth);
-	if (params->cpus_count > LOAD_CPUS_MAX)
-		return load_refuse(result, -EINVAL, "at most %u load CPUs", LOAD_CPUS_MAX);
-	if (!params->duration_ns)
-		return load_refuse(result, -EINVAL, "duration must be above 0");
-	if (params->think_max_ns < params->think_min_ns ||
-	    (params->think_max_ns && (params->depth > 1 || params->schedule.steps_count)))
-		return load_refuse(result, -EINVAL,
-				   "thinking takes depth 1, a closed loop, and a span");
-	return 0;
-}
-
-/* "0,2,5" for the config; `text` is long enough. */
-static void format_cpus(const int *cpus, unsigned count, char *text, size_t size_bytes)
-{
-	size_t used = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		used += (size_t)snprintf(text + used, size_bytes - used, "%s%d", i ? "," : "",
-					 cpus[i]);
-}
-
-static int open_engine(struct load *load)
-{
-	const struct load_params *params = load->params;
-	uint32_t inflight = params->size_bytes * params->depth;
-	struct vly_config config;
-	char cpus[LOAD_CPUS_MAX * 8];
-	int err;
-
-	assert(load->cores_count > 0);
-	vly_config_init(&config);
-	config.nic = params->nic ? params->nic : "epoll";
-	config.cores = load->cores_count;
-	config.allow_overlap = true; /* the bench has looked at that already */
-	load->polls = bench_own_stack(config.nic);
-	config.idle = load->polls ? VLY_IDLE_BUSY : VLY_IDLE_SLEEP;
-	config.conns_max =
-		(params->connections + load->cores_count - 1) / load->cores_count + SPARE_CONNS;
-	if (params->reconnect) /* the next is opened while the last still closes */
-		config.conns_max *= 2;
-	if (bench_own_stack(config.nic))
-		bench_own_stack_config(&config, params->size_bytes);
-	config.events_max = LOAD_BATCH;
-	config.ports_max = 1;
-	config.mail_slots = 2;
-	if (config.tx_budget < inflight)
-		config.tx_budget = inflight;
-	/* two connections' worth at least: one that is stuck leaves room for the others */
-	if ((uint64_t)config.tx_bufs * config.tx_buf_bytes < 2 * (uint64_t)config.tx_budget)
-		config.tx_bufs = 2 * config.tx_budget / config.tx_buf_bytes + 1;
-	if (params->cpus_count) {
-		format_cpus(params->cpus, load->cores_count, cpus, sizeof(cpus));
-		config.cpus = cpus;
-	}
-	err = vly_engine_open(&config, &load->engine);
-	if (err < 0)
-		return load_refuse(load->result, err,
-				   "the load generator's engine did not open: %s", strerror(-err));
-	return 0;
-}
-
-static uint32_t connecting_max(const struct load_params *params)
-{
-	return params->connecting_max ? params->connecting_max : CONNECTING_MAX;
-}
-
-/* Spreads connections evenly over cores. */
-static int make_cores(struct load *load)
-{
-	const struct load_params *params = load->params;
-	uint32_t first = 0;
-
-	load->cores = aligned_alloc(128, load->cores_count * sizeof(*load->cores));
-	if (!load->cores)
-		return load_refuse(load->result, -ENOMEM, "out of memory");
-	memset(load->cores, 0, load->cores_count * sizeof(*load->cores));
-	for (unsigned i = 0; i < load->cores_count; i++) {
-		struct load_core *core = &load->cores[i];
-		uint32_t share = params->connections / load->cores_count +
-				 (i < params->connections % load->cores_count);
-		uint32_t connecting = connecting_max(params) / load->cores_count;
-
-		core->engine = load->engine;
-		core->orders = &load->orders;
-		core->index = i;
-		core->cpu = params->cpus_count ? params->cpus[i] : -1;
-		core->params = (struct pingpong_params){
-			.target = params->target,
-			.sources = &params->sources,
-			.schedule = &load->schedule,
-			.connections = share,
-			.first_id = first,
-			.connecting_max = connecting ? connecting : 1,
-			.ramp_ns = params->ramp_ns,
-			.size_bytes = params->size_bytes,
-			.depth = params->depth,
-			.think_min_ns = params->think_min_ns,
-			.think_max_ns = params->think_max_ns,
-			.reconnect = params->reconnect,
-			.seed = params->seed,
-			.plain = params->plain,
-		};
-		first += share;
-	}
-	return 0;
 }
 
 uint64_t load_connect_timeout_ns(uint32_t connections)
@@ -495,6 +389,13 @@ uint64_t load_connect_timeout_ns(uint32_t connections)
 	uint64_t each_ns = connections * CONNECT_EACH_NS;
 
 	return each_ns > CONNECT_MIN_NS ? each_ns : CONNECT_MIN_NS;
+}
+
+uint64_t load_settle_ns(uint32_t connections, uint32_t depth)
+{
+	uint64_t all_ns = (uint64_t)connections * depth * SETTLE_EACH_NS;
+
+	return all_ns > SETTLE_MIN_NS ? all_ns : SETTLE_MIN_NS;
 }
 
 static uint64_t timeout_or(int64_t timeout_ns, int64_t default_ns)
@@ -509,6 +410,7 @@ int load_run(const struct load_params *params, struct load_result *result)
 		.result = result,
 		.cores_count = params->cpus_count ? params->cpus_count : 1,
 		.start_ns = vly_now_ns(),
+		.turns = params->turns ? params->turns : 1,
 		.stall_ns = timeout_or(params->stall_timeout_ns, LOAD_STALL_TIMEOUT_NS),
 		.connect_ns = params->connect_timeout_ns > 0
 				      ? (uint64_t)params->connect_timeout_ns
@@ -517,7 +419,7 @@ int load_run(const struct load_params *params, struct load_result *result)
 	int err;
 
 	memset(result, 0, sizeof(*result));
-	err = check(params, result);
+	err = load_check(params, result);
 	if (err)
 		return err;
 	/* a core without a connection would only stand in the way */
@@ -529,10 +431,10 @@ int load_run(const struct load_params *params, struct load_result *result)
 	load.schedule.seed = params->seed;
 	load.schedule.connections = params->connections;
 	load.told_ns = load.start_ns;
-	err = open_engine(&load);
+	err = load_open_engine(&load);
 	if (err)
 		return err;
-	err = make_cores(&load);
+	err = load_make_cores(&load);
 	if (!err) {
 		err = run_phases(&load);
 		order(&load, LOAD_STAGE_QUIT);

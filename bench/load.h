@@ -22,12 +22,16 @@
  * messages start when all are up; after the warm-up the window opens, and after the window nothing
  * more is sent, what is under way is awaited briefly, and the connections are reset (on purpose:
  * tens of thousands of ports in TIME_WAIT would fail the next run).
+ *
+ * A window may be cut into turns, so that several loads alternate on the same CPUs: before and after
+ * each turn nothing is under way, and the load waits for the word to go on (LOAD_HELD).
  */
 enum load_phase {
 	LOAD_CONNECTING,
 	LOAD_WARMUP,
 	LOAD_WINDOW_BEGIN, /* the window opens when the callback returns */
 	LOAD_WINDOW_END,   /* the window has just closed */
+	LOAD_HELD, /* with turns: nothing is under way, it goes on when the callback returns */
 	LOAD_DONE, /* connections are closed; after a failure perhaps without the ones between */
 };
 
@@ -66,6 +70,7 @@ struct load_params {
 	bool plain;                          /* as struct pingpong_params */
 	uint64_t warmup_ns;                  /* 0 is allowed */
 	uint64_t duration_ns;                /* of the window */
+	uint32_t turns;                      /* it is cut into, 1..SLICES_MAX; 0: as 1 */
 	uint64_t seed;                       /* of the payload */
 	int64_t connect_timeout_ns;          /* for the whole ramp; at most 0: by connections */
 	int64_t stall_timeout_ns; /* without any answer; at most 0: LOAD_STALL_TIMEOUT_NS */
@@ -155,7 +160,13 @@ uint64_t load_connect_timeout_ns(uint32_t connections);
 /* Frees what the result owns; twice is allowed. */
 void load_result_fini(struct load_result *result);
 
-/* "connecting", "warm-up", "window", "closing", "done" */
+/*
+ * How long a load sends before the window of a turn opens: until connections that all began at once are
+ * spread over the round trip, and the caches hold what they hold while it runs.
+ */
+uint64_t load_settle_ns(uint32_t connections, uint32_t depth);
+
+/* "connecting", "warm-up", "window", "closing", "held", "done" */
 const char *load_phase_name(enum load_phase phase);
 
 #endif

@@ -32,7 +32,7 @@ static void obey(struct load_core *core, int stage)
 	if (stage == LOAD_STAGE_RUN)
 		pingpong_client_start(core->client, atomic_load_explicit(&core->orders->start_ns,
 									 memory_order_relaxed));
-	else if (stage == LOAD_STAGE_DRAIN)
+	else if (stage == LOAD_STAGE_HOLD || stage == LOAD_STAGE_DRAIN)
 		pingpong_client_drain(core->client);
 	else if (stage == LOAD_STAGE_HANG_UP)
 		pingpong_client_hang_up(core->client);
@@ -42,12 +42,13 @@ static void obey(struct load_core *core, int stage)
 
 static void take_window(struct load_core *core)
 {
-	/* pairs with the release in load.c's measure(): end_ns is known once begin_ns is */
-	uint64_t begin_ns = atomic_load_explicit(&core->orders->begin_ns, memory_order_acquire);
-	uint64_t end_ns = atomic_load_explicit(&core->orders->end_ns, memory_order_relaxed);
+	/* pairs with the release in load.c's open_window() */
+	unsigned count = atomic_load_explicit(&core->orders->windows_count, memory_order_acquire);
+	const struct load_window *window = &core->orders->windows[count - 1];
 
-	if (begin_ns)
-		pingpong_client_window(core->client, begin_ns, end_ns);
+	if (count)
+		pingpong_client_window(core->client, window->begin_ns,
+				       atomic_load_explicit(&window->end_ns, memory_order_relaxed));
 }
 
 /* How long the core may sleep: until something is due. */
@@ -80,7 +81,7 @@ static int loop(struct load_core *core, struct vly_core *vly)
 		pingpong_client_events(core->client, events, count, now_ns);
 		timeout_ns = IDLE_POLL_NS;
 		/* also later: connections may be opened again */
-		if (stage <= LOAD_STAGE_RUN && pingpong_client_connect(core->client, now_ns))
+		if (stage <= LOAD_STAGE_HOLD && pingpong_client_connect(core->client, now_ns))
 			timeout_ns = RETRY_POLL_NS;
 		/* pairs with the release in load.c's order() */
 		ordered = atomic_load_explicit(&core->orders->stage, memory_order_acquire);
@@ -145,6 +146,49 @@ void load_core_fini(struct load_core *core)
 {
 	pingpong_client_close(core->client);
 	core->client = NULL;
+}
+
+uint64_t load_cores_messages(const struct load_core *cores, unsigned count)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += atomic_load_explicit(&cores[i].messages, memory_order_relaxed);
+	return sum;
+}
+
+uint64_t load_cores_outstanding(const struct load_core *cores, unsigned count)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += atomic_load_explicit(&cores[i].outstanding, memory_order_relaxed);
+	return sum;
+}
+
+uint32_t load_cores_up(const struct load_core *cores, unsigned count)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		sum += atomic_load_explicit(&cores[i].up, memory_order_relaxed);
+	return sum;
+}
+
+bool load_cores_failed(const struct load_core *cores, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (atomic_load_explicit(&cores[i].failed, memory_order_acquire))
+			return true;
+	return false;
+}
+
+bool load_cores_reached(const struct load_core *cores, unsigned count, enum load_stage stage)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (atomic_load_explicit(&cores[i].stage_done, memory_order_acquire) != stage)
+			return false;
+	return true;
 }
 
 uint64_t load_core_cpu_ns(const struct load_core *core)

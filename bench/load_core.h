@@ -3,6 +3,7 @@
 #define VLY_BENCH_LOAD_CORE_H
 
 #include "bench/pingpong_client.h"
+#include "bench/slices.h"
 
 #include "volley/engine.h"
 
@@ -15,17 +16,24 @@
 enum load_stage {
 	LOAD_STAGE_CONNECT = 0,
 	LOAD_STAGE_RUN,
+	LOAD_STAGE_HOLD, /* between two turns: as draining, but RUN may follow */
 	LOAD_STAGE_DRAIN,
 	LOAD_STAGE_HANG_UP,
 	LOAD_STAGE_QUIT,
+};
+
+struct load_window {
+	uint64_t begin_ns;
+	atomic_uint_fast64_t end_ns; /* it may end before its time */
 };
 
 /* Written by the main thread only. A change is followed by vly_wake(). */
 struct load_orders {
 	atomic_int stage;              /* release, after start_ns; load cores acquire */
 	atomic_uint_fast64_t start_ns; /* of the messages */
-	atomic_uint_fast64_t begin_ns; /* of the window: release, after end_ns. 0: none yet */
-	atomic_uint_fast64_t end_ns;
+	/* The window, or that of each turn; the last one counts. */
+	atomic_uint windows_count; /* release, after the entry; 0: none yet */
+	struct load_window windows[SLICES_MAX];
 };
 
 /* All but the counters belongs to the main thread before the thread starts and after it ended. */
@@ -62,6 +70,15 @@ void load_core_join(struct load_core *core);
 
 /* Frees the client. */
 void load_core_fini(struct load_core *core);
+
+/* Sums of what the cores have told. */
+uint64_t load_cores_messages(const struct load_core *cores, unsigned count);
+uint64_t load_cores_outstanding(const struct load_core *cores, unsigned count);
+uint32_t load_cores_up(const struct load_core *cores, unsigned count);
+
+/* Whether any of them has failed; all of them have taken `stage` over. */
+bool load_cores_failed(const struct load_core *cores, unsigned count);
+bool load_cores_reached(const struct load_core *cores, unsigned count, enum load_stage stage);
 
 /* Run time of the thread so far, while it lives; 0 if it cannot be told. */
 uint64_t load_core_cpu_ns(const struct load_core *core);

@@ -68,7 +68,7 @@ static void relate(const struct outcome *outcome)
 	const struct load_params *params = outcome->params;
 	struct load_result *result = outcome->result;
 	bool open_loop = params->schedule.steps_count > 0;
-	double window_ns = (double)(outcome->times->end_ns - outcome->times->begin_ns);
+	double window_ns = (double)outcome->times->window_ns;
 	/* no message waits outside what is timed, but for batches that are being handled */
 	bool always = !open_loop && !params->think_max_ns && !params->reconnect;
 

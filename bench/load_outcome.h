@@ -6,7 +6,8 @@
 #include "bench/load_core.h"
 
 struct load_times {
-	uint64_t begin_ns, end_ns; /* of the window; 0: it was not reached */
+	uint64_t begin_ns, end_ns; /* of the window, turns and pauses; 0: it was not reached */
+	uint64_t window_ns;        /* of the turns alone */
 	uint64_t silent_ns; /* who waits and heard nothing since is silent; 0: end_ns - stall_ns */
 	uint64_t stall_ns;
 };

@@ -51,10 +51,13 @@ static void tell_phase(enum load_phase phase, void *arg)
 
 	(void)control_send(control, json_pack("{s:s, s:i, s:s}", "type", "phase", "phase",
 					      (int)phase, "name", load_phase_name(phase)));
-	if (phase != LOAD_WINDOW_BEGIN)
+	if (phase != LOAD_WINDOW_BEGIN && phase != LOAD_HELD)
 		return;
-	/* The server's cost is sampled first: the window opens when this returns. */
-	if (control_receive(control, &message, GO_PATIENCE_NS) == 1)
+	/*
+	 * The server's cost is sampled first: the window opens when this returns. Others may have their
+	 * turns for as long as they take; if the bench dies, its end of the socket closes.
+	 */
+	if (control_receive(control, &message, phase == LOAD_HELD ? -1 : GO_PATIENCE_NS) == 1)
 		json_decref(message);
 }
 
@@ -203,6 +206,7 @@ static int run(struct control *control, const json_t *start)
 		.depth = (uint32_t)control_int(start, "depth", 0),
 		.warmup_ns = (uint64_t)control_int(start, "warmup_ns", 0),
 		.duration_ns = (uint64_t)control_int(start, "duration_ns", 0),
+		.turns = (uint32_t)control_int(start, "turns", 1),
 		.seed = (uint64_t)control_int(start, "seed", 0),
 		.connect_timeout_ns = control_int(start, "connect_timeout_ns", 0),
 		.stall_timeout_ns = control_int(start, "stall_timeout_ns", 0),

@@ -21,6 +21,18 @@ void load_usage_take(const struct load_params *params, const struct load_core *c
 		usage->cpus.stamp_ns = 0;
 }
 
+void load_usage_skip(struct load_usage *before, const struct load_usage *from,
+		     const struct load_usage *to)
+{
+	before->stamp_ns += to->stamp_ns - from->stamp_ns;
+	for (unsigned i = 0; i < before->cores_count; i++) {
+		before->core_ns[i] += to->core_ns[i] - from->core_ns[i];
+		before->busy_ns[i] += to->busy_ns[i] - from->busy_ns[i];
+		before->idle_ns[i] += to->idle_ns[i] - from->idle_ns[i];
+	}
+	cost_cpus_skip(&before->cpus, &from->cpus, &to->cpus);
+}
+
 static double busy_share(const struct load_usage usage[2], unsigned core, bool polls)
 {
 	uint64_t busy_ns = usage[1].busy_ns[core] - usage[0].busy_ns[core];

@@ -25,6 +25,10 @@ struct load_usage {
 void load_usage_take(const struct load_params *params, const struct load_core *cores,
 		     unsigned cores_count, struct load_usage *usage);
 
+/* Leaves out what was spent between two readings, as if `before` had been taken so much later. */
+void load_usage_skip(struct load_usage *before, const struct load_usage *from,
+		     const struct load_usage *to);
+
 /*
  * Sets busy_share, cpu_ns and unbilled of `result` by the two readings `usage`, taken a little beside
  * the ends of a window of `window_ns`: they are scaled by their own time. A core is busy while its thread

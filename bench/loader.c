@@ -34,27 +34,28 @@ static void fail_dead(struct loader *loader)
 }
 
 static json_t *start_message(const char *workload, const struct vly_addr *target, const char *nic,
-			     const struct load_options *options, uint64_t seed)
+			     const struct load_options *options, uint32_t turns, uint64_t seed)
 {
 	char text[VLY_ADDR_TEXT_MAX];
 	json_t *cpus = json_array();
 
 	for (unsigned int i = 0; i < options->load_cpus.count; i++)
 		json_array_append_new(cpus, json_integer(options->load_cpus.list[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-			 "type", "start", "workload", workload, "target",
-			 vly_addr_format(target, text, sizeof(text)), "nic", nic, "cpus", cpus,
-			 "connections", (json_int_t)options->connections, "size_bytes",
-			 (json_int_t)options->size_bytes, "depth", (json_int_t)options->depth,
-			 "warmup_ns", (json_int_t)options->warmup_ns, "duration_ns",
-			 (json_int_t)options->duration_ns, "seed", (json_int_t)(seed >> 1),
-			 "connect_timeout_ns", (json_int_t)options->connect_timeout_ns,
-			 "stall_timeout_ns", (json_int_t)options->stall_timeout_ns, "shape",
-			 load_shape_message(&options->shape));
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+		"type", "start", "workload", workload, "target",
+		vly_addr_format(target, text, sizeof(text)), "nic", nic, "cpus", cpus,
+		"connections", (json_int_t)options->connections, "size_bytes",
+		(json_int_t)options->size_bytes, "depth", (json_int_t)options->depth, "warmup_ns",
+		(json_int_t)options->warmup_ns, "duration_ns", (json_int_t)options->duration_ns,
+		"turns", (json_int_t)turns, "seed", (json_int_t)(seed >> 1), "connect_timeout_ns",
+		(json_int_t)options->connect_timeout_ns, "stall_timeout_ns",
+		(json_int_t)options->stall_timeout_ns, "shape",
+		load_shape_message(&options->shape));
 }
 
 int loader_start(struct loader *loader, const char *workload, const struct vly_addr *target,
-		 const char *nic, const struct load_options *options, uint64_t seed)
+		 const char *nic, const struct load_options *options, uint32_t turns, uint64_t seed)
 {
 	char why[256];
 	int fd;
@@ -73,7 +74,7 @@ int loader_start(struct loader *loader, const char *workload, const struct vly_a
 			    sizeof(why));
 	if (!err)
 		err = control_send(&loader->control,
-				   start_message(workload, target, nic, options, seed));
+				   start_message(workload, target, nic, options, turns, seed));
 	else if (err != -EPIPE && err != -ECONNRESET)
 		fail(loader, why);
 	if (err && !loader->failed)
@@ -85,6 +86,12 @@ void loader_open_window(struct loader *loader)
 {
 	if (loader->control.fd >= 0)
 		(void)control_send(&loader->control, json_pack("{s:s}", "type", "go"));
+}
+
+void loader_go_on(struct loader *loader)
+{
+	loader->begun = loader->ended = loader->held = false;
+	loader_open_window(loader);
 }
 
 void loader_interrupt(struct loader *loader)
@@ -102,6 +109,8 @@ static void handle_phase(struct loader *loader, const json_t *message)
 		loader->begun = true;
 	if (loader->phase == LOAD_WINDOW_END)
 		loader->ended = true;
+	if (loader->phase == LOAD_HELD)
+		loader->held = true;
 }
 
 static void handle_progress(struct loader *loader, const json_t *message)

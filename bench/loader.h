@@ -15,7 +15,8 @@ struct loader {
 	struct control control;
 	pid_t pid;
 	enum load_phase phase;
-	bool begun, ended; /* the window */
+	bool begun, ended; /* the window, or the turn */
+	bool held;         /* between turns, it waits for loader_go_on() */
 	bool done;         /* `result` is there, or `failed` */
 	bool failed;       /* the process itself went wrong: result.reason says how */
 	struct load_progress progress;
@@ -27,10 +28,14 @@ struct loader {
 
 /* Starts the process. 0, or -errno with loader->result.reason. Ends with loader_stop. */
 int loader_start(struct loader *loader, const char *workload, const struct vly_addr *target,
-		 const char *nic, const struct load_options *options, uint64_t seed);
+		 const char *nic, const struct load_options *options, uint32_t turns,
+		 uint64_t seed);
 
 /* The window may open: the "begin" phase was seen and the server is sampled. */
 void loader_open_window(struct loader *loader);
+
+/* The next turn may begin, or, after the last, the end. */
+void loader_go_on(struct loader *loader);
 
 /* Finish early: what was measured until now becomes the result. */
 void loader_interrupt(struct loader *loader);

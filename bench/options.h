@@ -87,6 +87,7 @@ struct load_options {
 	const char *command; /* "pingpong": for messages */
 	uint32_t connections, size_bytes, depth, runs;
 	uint64_t duration_ns, warmup_ns, stall_timeout_ns, ready_timeout_ns;
+	uint32_t turns;              /* of the rows of a block; 0 and 1: none; see turns.h */
 	uint64_t connect_timeout_ns; /* 0: load_connect_timeout_ns() */
 	struct load_shape shape;
 	uint64_t seed;

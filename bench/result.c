@@ -78,6 +78,8 @@ static void plan_hash(const struct result_head *head, char *out, size_t size_byt
 				 (json_int_t)o->warmup_ns, "runs", (json_int_t)o->runs, "rows",
 				 head->rows);
 	json_object_set_new(plan, "load", load_shape_plan(&o->shape));
+	if (o->turns > 1)
+		json_object_set_new(plan, "turns", json_integer(o->turns));
 	char *words = plan ? json_dumps(plan, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
 	for (const char *c = words; c && *c; c++)
@@ -111,6 +113,7 @@ void result_header(struct result_file *result, const struct result_head *head)
 				 "duration_s", (double)o->duration_ns / 1e9, "server_cpus",
 				 cpu_array(&o->server_cpus), "load_cpus", cpu_array(&o->load_cpus));
 	json_object_set_new(plan, "load", load_shape_plan(&o->shape));
+	json_object_set_new(plan, "turns", json_integer(o->turns > 1 ? o->turns : 1));
 	json_object_set_new(line, "plan", plan);
 	json_object_set(line, "environment", head->environment);
 	if (head->keepup)
@@ -232,6 +235,7 @@ json_t *result_run_line(const char *workload, const struct load_options *options
 	json_object_set_new(line, "little", number(run->little));
 	json_object_set_new(line, "fairness", fairness_json(run));
 	json_object_set_new(line, "limited", text(run->limited));
+	json_object_set_new(line, "turns", json_integer(run->turns > 1 ? run->turns : 1));
 	json_object_set_new(line, "idle_policy", text(run->idle_policy));
 	json_object_set_new(line, "nic", text(run->nic));
 	json_object_set_new(

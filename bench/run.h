@@ -39,6 +39,7 @@ struct run_spec {
 	uint16_t port; /* 0: a free one */
 	const char *load_nic;
 	uint32_t run, order, attempt; /* from 1 */
+	uint32_t turns;               /* pieces of the window; 0 and 1: it is one */
 	bool canary;                  /* beside the blocks: tells drift, enters no mean */
 	const struct syscalls
 		*syscalls;      /* what the probe counted for this row; NULL: not asked for */
@@ -101,7 +102,7 @@ struct run_split {
 struct run_result {
 	enum run_status status;
 	const char *variant, *idle_policy, *nic; /* of the spec; nic may be NULL */
-	uint32_t run, order, attempt;
+	uint32_t run, order, attempt, turns;
 	bool canary;
 	unsigned int reasons_count, warnings_count;
 	char reasons[RUN_REASONS_MAX][RUN_REASON_BYTES];   /* why it is not ok */
@@ -138,6 +139,10 @@ struct run_result {
 
 /* Runs it. The result, whatever its status, is to be given to run_result_fini(). */
 void run_execute(const struct run_spec *spec, struct run_result *result);
+
+/* Takes what both sides of a run that is closed have told, and judges it. */
+struct live;
+void run_conclude(struct live *live);
 
 /* What the spec says alone: nothing is measured yet. */
 void run_describe(const struct run_spec *spec, struct run_result *result);

@@ -66,6 +66,13 @@ int server_start(struct server *server, const struct words *words, const struct 
 	return err;
 }
 
+void server_pause(struct server *server, bool pause)
+{
+	if (server->control.fd >= 0 &&
+	    control_send(&server->control, json_pack("{s:s}", "type", pause ? "pause" : "go on")))
+		control_fini(&server->control);
+}
+
 void server_ask_sample(struct server *server, bool at_end)
 {
 	if (server->control.fd < 0)

@@ -35,6 +35,9 @@ struct server {
 int server_start(struct server *server, const struct words *words, const struct cpus *cpus,
 		 int64_t ready_timeout_ns, bool count_syscalls);
 
+/* Stops the server's processes where they are, or lets them go on. */
+void server_pause(struct server *server, bool pause);
+
 /*
  * Asks for a sample, which server_handle() will receive into `before` ("begin") or `after` ("end").
  */

@@ -20,10 +20,13 @@
 #include "bench/sheet.h"
 #include "bench/stats.h"
 #include "bench/table.h"
+#include "bench/turns.h"
 #include "volley/core.h"
 
 #define RUN_OVERHEAD_NS                                                                            \
 	UINT64_C(1000000000) /* start, ramp, CPU speeds, stop: a guess for the time left */
+
+#define TURN_OVERHEAD_NS UINT64_C(20000000)
 
 static atomic_bool interrupted;
 static atomic_int interrupted_by;
@@ -132,6 +135,62 @@ static int run_row(struct state *state, const struct session_row *row, uint32_t 
 			state->never_ok++;
 	}
 	state->progress.runs_done++;
+	return 0;
+}
+
+/* Rows of a block, all at once. */
+struct block {
+	const unsigned int *order;
+	unsigned int count;
+	uint32_t number;
+};
+
+/* One attempt. -ENOMEM, or whether one of them is invalid. */
+static int attempt_turns(struct state *state, const struct block *block, uint32_t attempt)
+{
+	static struct run_spec specs[SESSION_ROWS_MAX];
+	struct run_result *results = calloc(block->count, sizeof(*results));
+	bool invalid = false;
+
+	if (!results)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < block->count; i++) {
+		specs[i] = spec_of(state, &state->session->rows[block->order[i]], block->number,
+				   i + 1);
+		specs[i].attempt = attempt;
+		specs[i].turns = state->session->options->turns;
+	}
+	turns_execute(specs, block->count, results);
+	for (unsigned int i = 0; i < block->count; i++) {
+		struct run_result *result = next_result(state);
+
+		if (!result) {
+			run_result_fini(&results[i]);
+			continue;
+		}
+		*result = results[i];
+		keep(state, result);
+		invalid |= result->status == RUN_INVALID;
+	}
+	free(results);
+	return invalid;
+}
+
+/* As run_row() for all of them, again while one is invalid. */
+static int run_turns(struct state *state, const struct block *block)
+{
+	for (uint32_t attempt = 1; attempt <= SESSION_ATTEMPTS; attempt++) {
+		progress_run(&state->progress, "all rows in turns", block->number,
+			     state->blocks > 1);
+		int invalid = attempt_turns(state, block, attempt);
+		if (invalid < 0)
+			return invalid;
+		if (!invalid || is_interrupted())
+			break;
+		if (attempt == SESSION_ATTEMPTS)
+			state->never_ok++;
+	}
+	state->progress.runs_done += block->count;
 	return 0;
 }
 
@@ -247,9 +306,13 @@ static void reconsider(struct state *state, uint32_t block, unsigned int rows)
 static int run_block(struct state *state, const unsigned int *order, unsigned int count,
 		     uint32_t block)
 {
+	const struct block whole = {.order = order, .count = count, .number = block};
 	uint64_t began_ns = vly_now_ns();
+	bool turns = state->session->options->turns > 1 && count > 1;
 
-	for (unsigned int i = 0; i < count && !is_interrupted(); i++)
+	if (turns && run_turns(state, &whole) != 0)
+		return -ENOMEM;
+	for (unsigned int i = 0; !turns && i < count && !is_interrupted(); i++)
 		if (run_row(state, &state->session->rows[order[i]], block, i + 1, false) != 0)
 			return -ENOMEM;
 	/* The slowest block so far tells what to expect. */
@@ -439,6 +502,8 @@ int session_run(struct session *session)
 	const struct load_options *o = session->options;
 	struct state state = {.session = session};
 	uint64_t run_ns = o->warmup_ns + o->duration_ns + RUN_OVERHEAD_NS;
+	if (o->turns > 1)
+		run_ns += o->turns * (load_settle_ns(o->connections, o->depth) + TURN_OVERHEAD_NS);
 	unsigned int rows[SESSION_ROWS_MAX];
 
 	catch_signals();

@@ -32,6 +32,12 @@ void slices_step(struct slices *slices, uint64_t now_ns, uint64_t messages)
 		slices->next_ns = now_ns + slices->slice_ns;
 }
 
+void slices_add(struct slices *slices, uint64_t slice_ns, uint64_t messages)
+{
+	if (slice_ns && slices->count < SLICES_MAX)
+		slices->rate_per_s[slices->count++] = (double)messages * 1e9 / (double)slice_ns;
+}
+
 bool slices_steady(const struct slices *slices, double *change)
 {
 	return slope_is_steady(slices->rate_per_s, slices->count, change) ||

@@ -21,6 +21,9 @@ void slices_begin(struct slices *slices, uint64_t now_ns, uint64_t duration_ns, 
  * time. */
 void slices_step(struct slices *slices, uint64_t now_ns, uint64_t messages);
 
+/* A slice of so many messages in so long a time, where a window is no single piece. */
+void slices_add(struct slices *slices, uint64_t slice_ns, uint64_t messages);
+
 /*
  * How far the rate moved from the first slice to the last, by a Theil-Sen line, in parts of its
  * middle; NAN if there are too few slices. False if that is more than SLOPE_MAX and more than chance

@@ -138,6 +138,7 @@ static _Noreturn void become_server(const struct supervisor *s, const struct wor
 	sigset_t none;
 	int err = 0;
 
+	(void)setpgid(0, 0); /* see handle_pause() */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
@@ -266,6 +267,13 @@ static void say_stopped(struct supervisor *s)
 	s->end = true;
 }
 
+/* It and its children are a process group of their own. */
+static void handle_pause(struct supervisor *s, bool pause)
+{
+	if (s->server && !s->exited)
+		kill(-s->server, pause ? SIGSTOP : SIGCONT);
+}
+
 /* Whom SIGTERM ends: perf would not say what it counted, and ends after its server anyway. */
 static pid_t real_server(const struct supervisor *s)
 {
@@ -347,6 +355,8 @@ static void handle_control(struct supervisor *s)
 			handle_start(s, message);
 		else if (strcmp(type, "sample") == 0)
 			handle_sample(s, message);
+		else if (strcmp(type, "pause") == 0 || strcmp(type, "go on") == 0)
+			handle_pause(s, type[0] == 'p');
 		else if (strcmp(type, "stop") == 0)
 			handle_stop(s);
 		json_decref(message);

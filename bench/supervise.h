@@ -6,7 +6,7 @@
  * Body of "volley supervise --control-fd N". Obeys the control socket until that ends, then kills
  * every descendant. Returns an exit code.
  *
- *   to it:    start {argv, cpus, ready_timeout_ns, count_syscalls}; sample {id}; stop
+ *   to it:    start {argv, cpus, ready_timeout_ns, count_syscalls}; sample {id}; pause; go on; stop
  *   from it:  ready {port}; sample {id, cost, cpus}; failed {reason};
  *             exited {ready, text, last_words}; stopped {text, syscalls}
  *

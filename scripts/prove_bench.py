@@ -109,8 +109,8 @@ class Proof:
             self.session(f'aa-{number}', 25, 'ab', self.args.row, self.args.row, *WINDOW, '--runs', '5')
 
     def equivalent(self):
-        self.session('equivalent', 95, 'ab', self.args.row, self.args.row, *WINDOW, '--by', 'cpu', '--budget',
-                     self.args.budget, '--runs', '200')
+        self.session('equivalent', 135, 'ab', self.args.row, self.args.row, *WINDOW, '--by', 'cpu', '--budget',
+                     self.args.budget, '--runs', '33')
 
     def find_slower(self, name, base, figure):
         """A message's core cycles on the server's CPU are measured first, by three runs."""
@@ -118,7 +118,7 @@ class Proof:
             return
         found = sorted(run['cycles_per_msg']['server'] for run in self.runs(f'calibration-{base}'))
         added = round(found[len(found) // 2] * self.args.percent / 100)
-        self.session(name, 105, 'ab', '--exec', self.slowed(base), '--exec', self.slowed(base + added), *WINDOW,
+        self.session(name, 125, 'ab', '--exec', self.slowed(base), '--exec', self.slowed(base + added), *WINDOW,
                      '--by', figure, '--runs', '33')
 
     def slower(self):
@@ -276,7 +276,7 @@ def main():
     parser.add_argument('--repetitions', type=int, default=40, help='of aa')
     parser.add_argument('--rounds', type=int, default=5, help='of load')
     parser.add_argument('--row', default='c_epoll', help='of aa and equivalent')
-    parser.add_argument('--budget', default='80s', help='of equivalent')
+    parser.add_argument('--budget', default='120s', help='of equivalent')
     parser.add_argument('--percent', type=float, default=5, help='by which a server is slowed down')
     parser.add_argument('--base-cycles', type=int, default=6000, help='of slower and slower-rate, for each message')
     parser.add_argument('--server-cpu', type=int, default=0, help='of slowed servers')

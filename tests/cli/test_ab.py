@@ -54,6 +54,26 @@ class Ab(VolleyTest):
             self.assertEqual(sorted(run['variant'] for run in rows), ['c_epoll', 'c_epoll-2'])
             self.assertEqual(sorted(run['order'] for run in rows), [1, 2])
 
+    def test_rows_of_a_block_have_turns_and_canaries_have_none(self):
+        _, runs = self.ab('c_epoll', 'volley_epoll', '--runs', '5', '--duration', '200ms')
+        rows = [run for run in runs if not run['canary'] and run['status'] == 'ok']
+        self.assertTrue(rows)
+        self.assertEqual({run['turns'] for run in rows}, {4})
+        self.assertEqual({run['turns'] for run in runs if run['canary']}, {1})
+        for run in rows:
+            self.assertAlmostEqual(run['window_s'], 0.2, delta=1e-6)
+            self.assertGreater(run['cpu_us_per_msg'], 0)
+
+    def test_turns_that_cannot_be_had_are_refused_with_the_reason(self):
+        for words, part in ((['--rate', '1k'], 'falls behind its schedule'), (['--think', '1ms'], '--think'),
+                            (['--reconnect', '5'], '--reconnect'), (['--port', '7777'], '--port')):
+            line = self.complaint(2, 'ab', 'c_epoll', 'c_epoll', '--turns', '4', *words)
+            self.assertIn('--turns cannot be had', line)
+            self.assertIn(part, line)
+        self.assertIn('1 to 20', self.complaint(2, 'ab', 'c_epoll', 'c_epoll', '--turns', '21'))
+        _, runs = self.ab('c_epoll', 'c_epoll', '--rate', '1k', '--runs', '5')
+        self.assertEqual({run['turns'] for run in runs}, {1})
+
     def test_a_budget_ends_it_before_its_blocks_are_used_up(self):
         _, runs = self.ab('c_epoll', 'c_epoll', '--runs', '10000', '--budget', '14s', '--by', 'rate')
         self.assertLess(max(run['run'] for run in runs), 1000)
@@ -98,6 +118,26 @@ class Pingpong(VolleyTest):
             self.skipTest('the speed of the CPUs changes all the time')
         self.assertIn('exec is SLOWER than c_epoll by CPU per message', done.out)
         self.assertIn('spread', done.out)
+
+    def test_rows_that_sleep_and_rows_that_poll_have_turns_side_by_side(self):
+        """A row that polls is stopped while others have their turns; it would take their CPU."""
+        done = self.expect(0, 'pingpong', *QUICK, '--turns', '3', '--runs', '1', 'c_epoll', 'volley_inet',
+                           'volley_epoll', '--json', self.json)
+        header, runs, _ = self.read()
+        self.assertEqual(header['plan']['turns'], 3)
+        self.assertEqual([(run['turns'], run['status']) for run in runs], [(3, 'ok')] * 3, done)
+        for run in runs:
+            self.assertLess(run['server_cpus_other_share'] or 0, 0.5, run['variant'])
+
+    def test_a_row_that_fails_among_turns_leaves_the_others_whole(self):
+        for how in ('exit', 'die'):
+            with self.subTest(how):
+                done = self.volley('pingpong', *QUICK, '--turns', '3', 'c_epoll', '--exec', peer(how),
+                                   'volley_epoll', '--json', self.json)
+                _, runs, _ = self.read()
+                self.assertEqual(done.code, 1, done)
+                status = {run['variant']: run['status'] for run in runs}
+                self.assertEqual(status, {'c_epoll': 'ok', 'exec': 'failed', 'volley_epoll': 'ok'})
 
     def test_presets_set_what_is_not_given(self):
         self.volley('pingpong', 'c_epoll', '--preset', 'smoke', '--duration', '50ms', '-c', '2', '--json',
