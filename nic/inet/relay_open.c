@@ -192,7 +192,11 @@ int vly_relay_open(const struct vly_relay_opts *opts, struct vly_relay **relay,
 	vly_placement_init(&r->place, r->below, r->core, r->cores);
 	r->wire.caps = r->share->port.caps & (r->below ? ~0u : ~(uint32_t)VLY_WIRE_TSO);
 	r->wire.mtu = r->share->port.mtu;
-	r->wire.tso_bytes = r->below ? r->below->tso_bytes : 0;
+	if (r->below) {
+		r->wire.tso_bytes = r->below->tso_bytes;
+		r->wire.tso_pieces = r->below->tso_pieces;
+		r->wire.tso_mss = r->below->tso_mss;
+	}
 	r->wire.link_up = !r->below || r->below->link_up;
 	memcpy(r->wire.mac, r->share->port.mac, sizeof(r->wire.mac));
 	take_seat(r, opts->wake_fd);

@@ -29,6 +29,7 @@ struct vly_inet_stats {
 	uint64_t tcp_rto, tcp_retransmit, tcp_fast_retransmit, tcp_tlp, tcp_spurious, tcp_undo;
 	uint64_t tcp_persist;
 	uint64_t tcp_keepalive, tcp_out_of_order, tcp_ooo_dropped, tcp_rx_dropped, tcp_side_full;
+	uint64_t tcp_large; /* left to the wire to be cut */
 	uint64_t tcp_time_wait, tcp_time_wait_full, tcp_time_wait_reused, tcp_delayed_ack;
 	uint64_t tx_full; /* the wire lent nothing: back-pressure */
 };

@@ -118,6 +118,14 @@ struct vly_tcp_conf {
 	const struct vly_cc_ops *cc;
 };
 
+/* Segments of one connection that follow each other, being made one for the wire to cut (VLY_WIRE_TSO). */
+struct vly_tcp_large {
+	struct vly_frame *first; /* has the headers; NULL: none is under way */
+	uint32_t bytes;          /* from the Ethernet header on */
+	uint16_t pieces, mss;
+	uint8_t flags;
+};
+
 #define VLY_TCP_BURST 256u /* most frames that one poll of the nic takes */
 
 struct vly_tcp_core {
@@ -136,6 +144,7 @@ struct vly_tcp_core {
 	uint64_t challenge_ns; /* start of the second in which challenge ACKs are counted */
 	uint32_t challenges;
 	uint32_t dup_from, dup_to; /* has come twice: the ACK that goes now says so (RFC 2883) */
+	struct vly_tcp_large large;
 };
 
 /* Received data up to here is shown where it came in, what is longer is copied. */
@@ -356,6 +365,9 @@ void vly_tcp_flush(struct vly_inet *inet, struct vly_tcp *tcp);
 /* `len` bytes of the queue from `seq` on, with `flags`. False: no frame could be had. */
 bool vly_tcp_emit(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t seq, uint32_t len,
 		  uint8_t flags);
+/* Copies [seq, seq + len) of the queue. */
+void vly_tcp_copy(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *to, uint32_t seq,
+		  uint32_t len);
 /* An ACK without data; queued behind a full wire. */
 void vly_tcp_send_ack(struct vly_inet *inet, struct vly_tcp *tcp);
 /* The same, and it tells that [from, to) has come twice. */
@@ -394,6 +406,15 @@ static inline uint16_t vly_tcp_own_mss(const struct vly_inet *inet, uint16_t hop
 		mtu = VLY_MIN(mtu, inet->hops.table[hop].mtu);
 	return (uint16_t)(VLY_MIN(mtu, 65535u) - VLY_IPV4_BYTES - VLY_TCP_BYTES);
 }
+
+/* --- tcp_large.c: segments that the wire cuts --- */
+/*
+ * As vly_tcp_emit(), of new data: over a wire that cuts, full segments that follow each other become one. Each is
+ * still kept account of by itself. Between the first and vly_tcp_large_end() no other frame is built.
+ */
+bool vly_tcp_large_emit(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t seq, uint32_t len,
+			uint8_t flags);
+void vly_tcp_large_end(struct vly_inet *inet);
 
 /* --- tcp_reply.c: segments without a record --- */
 struct vly_tcp_reply {

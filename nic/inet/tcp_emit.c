@@ -1,7 +1,6 @@
 /* tcp_emit.c - building one segment of a connection */
 #include <string.h>
 
-#include "nic/inet/checksum.h"
 #include "nic/inet/ip.h"
 #include "nic/inet/tcp.h"
 
@@ -140,35 +139,30 @@ static struct vly_buf *locate(struct vly_tcp *tcp, struct vly_side *side, uint32
 	return buf;
 }
 
-/* Copies [seq, seq + len) of the queue and returns its sum. */
-static uint64_t copy_payload(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *to, uint32_t seq,
-			     uint32_t len)
+void vly_tcp_copy(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *to, uint32_t seq,
+		  uint32_t len)
 {
 	uint32_t offset, done = 0;
 	struct vly_buf *buf = locate(tcp, vly_tcp_side(inet, tcp), seq, &offset);
-	uint64_t sum = 0;
 
 	while (done < len) {
 		uint32_t part = VLY_MIN(buf->len - offset, len - done);
-		uint64_t piece = vly_checksum_copy(0, to + done, buf->data + offset, part);
 
-		sum = done & 1 ? vly_checksum_join_odd(sum, piece) : vly_checksum_plus(sum, piece);
+		memcpy(to + done, buf->data + offset, part);
 		done += part;
 		offset = 0;
 		buf = buf->next;
 	}
-	return sum;
 }
 
 /* --- the frame --- */
 
-/* Header, options and payload at `to`; returns their sum, with the checksum field 0. */
-static uint64_t write_segment(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *to,
-			      const struct draft *draft)
+/* Header, options and payload at `to`, with the checksum field 0. */
+static void write_segment(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *to,
+			  const struct draft *draft)
 {
 	struct vly_tcp_header *header = (struct vly_tcp_header *)to;
 	uint32_t header_len = VLY_TCP_BYTES + draft->options_len;
-	uint64_t sum;
 
 	*header = (struct vly_tcp_header){
 		.src_port = tcp->lport,
@@ -180,11 +174,8 @@ static uint64_t write_segment(struct vly_inet *inet, struct vly_tcp *tcp, uint8_
 		.window = htons(draft->window),
 	};
 	memcpy(to + VLY_TCP_BYTES, draft->options, draft->options_len);
-	sum = vly_checksum_add(0, to, header_len);
 	if (draft->len)
-		sum = vly_checksum_plus(sum, copy_payload(inet, tcp, to + header_len, draft->seq,
-							  draft->len));
-	return sum;
+		vly_tcp_copy(inet, tcp, to + header_len, draft->seq, draft->len);
 }
 
 static bool send_draft(struct vly_inet *inet, struct vly_tcp *tcp, const struct draft *draft)

@@ -30,6 +30,8 @@ static void negotiate(struct vly_inet *inet, struct vly_tcp *tcp,
 void vly_tcp_set_mss(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t mss)
 {
 	mss = VLY_MAX(mss, VLY_TCP_MSS_MIN);
+	if (inet->wire->tso_mss)
+		mss = VLY_MIN(mss, (uint32_t)inet->wire->tso_mss);
 	tcp->mss = (uint16_t)VLY_MIN(mss, vly_tcp_own_mss(inet, tcp->hop));
 }
 

@@ -246,7 +246,7 @@ static bool send_next(struct vly_inet *inet, struct vly_tcp *tcp)
 	uint8_t flags = (uint8_t)(VLY_TCP_ACK | (len == unsent && len ? VLY_TCP_PSH : 0) |
 				  (fin ? VLY_TCP_FIN : 0));
 
-	if (!vly_tcp_emit(inet, tcp, tcp->snd_nxt, len, flags)) {
+	if (!vly_tcp_large_emit(inet, tcp, tcp->snd_nxt, len, flags)) {
 		if (seg)
 			vly_seg_remove(&inet->tcp->sides, side, seg);
 		vly_tcp_tx_later(inet, tcp);
@@ -280,6 +280,7 @@ void vly_tcp_output(struct vly_inet *inet, struct vly_tcp *tcp)
 		return;
 	while (may_send_data(tcp) && send_next(inet, tcp))
 		sent = true;
+	vly_tcp_large_end(inet);
 	if (sent)
 		vly_tcp_arm_rto(inet, tcp);
 	else if (may_send_data(tcp) && !vly_tcp_flight(tcp) && vly_tcp_unsent(tcp) &&

@@ -56,6 +56,11 @@ enum vly_frame_flag {
 	 */
 	VLY_FRAME_COMPLETE = 1 << 2,
 	/*
+	 * To be sent, only with VLY_WIRE_TSO: it has no headers, its bytes go on with the payload of the frame
+	 * before it. Such frames follow the one whose `mss` says how the wire cuts all of them together.
+	 */
+	VLY_FRAME_MORE = 1 << 5,
+	/*
 	 * The nic's own, between cores; wires set neither them nor the upper eight bits. A frame whose flow
 	 * other cores have not found; the upper bits say who looked first.
 	 */
@@ -69,14 +74,20 @@ struct vly_frame {
 	uint8_t *data;
 	uint32_t len; /* received, or to be sent; as lent by tx_take: how much room there is */
 	uint16_t flags;
-	uint16_t mss; /* to be sent, only with VLY_WIRE_TSO: cut into segments of so much payload; 0: do not */
+	/*
+	 * To be sent, only with VLY_WIRE_TSO and VLY_FRAME_COMPLETE: this frame and those with VLY_FRAME_MORE
+	 * behind it are one TCP segment, cut by the wire into some of so much payload, FIN and PSH in the last one
+	 * alone. Length and checksum are those of the whole. 0: it is no longer than what is sent.
+	 */
+	uint16_t mss;
 };
 
 enum vly_wire_cap {
 	VLY_WIRE_TX_CHECKSUM = 1 << 0, /* completes checksums of IP, TCP and UDP */
 	VLY_WIRE_RX_CHECKSUM =
-		1 << 1,        /* verifies them; a frame it could not verify has neither flag */
-	VLY_WIRE_TSO = 1 << 2, /* cuts frames of up to tso_bytes */
+		1 << 1, /* verifies them; a frame it could not verify has neither flag */
+	/* cuts what is longer than a frame: up to tso_bytes, of up to tso_pieces frames; never to our own MAC */
+	VLY_WIRE_TSO = 1 << 2,
 	VLY_WIRE_RSS = 1 << 3, /* TCP comes in at the queue that rss_key and rss_table foretell */
 	/* each core has a MAC of its own and owns the addresses ip + index * ips ... */
 	VLY_WIRE_HOST_PER_CORE = 1 << 4,
@@ -100,7 +111,9 @@ struct vly_wire {
 	const struct vly_wire_ops *ops;
 	uint32_t caps; /* enum vly_wire_cap */
 	uint32_t mtu;  /* bytes of an IP packet; frames of mtu + 14 fit */
+	/* with VLY_WIRE_TSO; bytes from the Ethernet header on, and the longest mss, 0: any */
 	uint32_t tso_bytes;
+	uint16_t tso_pieces, tso_mss;
 	uint16_t queue, queues; /* this one, of so many */
 	uint8_t mac[6];         /* of all queues, unless VLY_WIRE_HOST_PER_CORE */
 	bool link_up; /* may change during any call; frames sent while it is down are lost */

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "nic/inet/eth.h"
 #include "nic/inet/wire_options.h"
+#include "nic/inet/wire_vnet.h"
 
 #define RX_BUFS 256u
 #define TX_BUFS 64u
@@ -41,6 +42,7 @@ struct wire {
 	struct vly_wire wire;
 	int fd;
 	struct messages *messages; /* a packet socket; NULL: a tap */
+	bool vnet;                 /* a tap that leaves checksums to the kernel */
 	uint32_t buf_bytes;
 	uint8_t *rx, *tx;
 	uint32_t lent, taken;
@@ -97,6 +99,9 @@ static int read_messages(struct wire *w, struct vly_frame *frames, uint32_t max)
 static int read_frame(struct wire *w, struct vly_frame *frame)
 {
 	uint8_t *data = rx_buf(w, w->lent);
+
+	if (w->vnet)
+		return vly_vnet_read(w->fd, frame, data, w->buf_bytes);
 	ssize_t got = read(w->fd, data, w->buf_bytes);
 
 	if (got < 0)
@@ -180,6 +185,16 @@ static int write_messages(struct wire *w, const struct vly_frame *frames, uint32
 	return sendmmsg(w->fd, m->headers, count, MSG_DONTWAIT);
 }
 
+/* How many have gone; -1: the first has not. */
+static ssize_t write_some(struct wire *w, const struct vly_frame *frames, uint32_t count)
+{
+	if (w->messages)
+		return write_messages(w, frames, count);
+	if (w->vnet)
+		return vly_vnet_write(w->fd, frames, count);
+	return write(w->fd, frames[0].data, frames[0].len) >= 0 ? 1 : -1;
+}
+
 static void device_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
 			   uint32_t count)
 {
@@ -188,16 +203,16 @@ static void device_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct 
 	(void)now_ns;
 	assert(count <= w->taken);
 	for (uint32_t i = 0; i < count;) {
-		ssize_t sent = w->messages ? write_messages(w, frames + i, count - i)
-			       : write(w->fd, frames[i].data, frames[i].len) >= 0 ? 1
-										  : -1;
+		ssize_t sent = write_some(w, frames + i, count - i);
 
 		if (sent > 0) {
 			i += (uint32_t)sent;
 		} else if (errno != EINTR) {
-			wire->tx_dropped++;
+			uint32_t lost = w->vnet ? vly_vnet_pieces(frames + i, count - i) : 1;
+
+			wire->tx_dropped += lost;
 			wire->link_up = errno == EAGAIN || errno == ENOBUFS;
-			i++; /* that one is lost */
+			i += lost;
 		}
 	}
 	w->taken = 0;
@@ -228,6 +243,7 @@ static void device_disarm(struct vly_wire *wire)
 }
 
 static const char *const keys[] = {"dev", "mtu", NULL};
+static const char *const tap_keys[] = {"dev", "mtu", "csum", "tso", NULL};
 
 static int parse(const struct vly_nic_spec *spec, struct vly_wire_options *options,
 		 const char **dev, char *why, size_t why_bytes)
@@ -240,7 +256,7 @@ static int parse(const struct vly_nic_spec *spec, struct vly_wire_options *optio
 	return vly_wire_options_parse(options, spec, why, why_bytes);
 }
 
-static int open_tap(const char *dev, unsigned queues)
+static int open_tap(const char *dev, unsigned queues, bool vnet)
 {
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -249,8 +265,10 @@ static int open_tap(const char *dev, unsigned queues)
 		return -errno;
 	if (queues > 1)
 		request.ifr_flags |= IFF_MULTI_QUEUE;
+	if (vnet)
+		request.ifr_flags |= IFF_VNET_HDR;
 	memcpy(request.ifr_name, dev, strlen(dev) + 1);
-	if (ioctl(fd, TUNSETIFF, &request) == 0)
+	if (ioctl(fd, TUNSETIFF, &request) == 0 && (!vnet || vly_vnet_setup(fd) == 0))
 		return fd;
 	int error = -errno;
 
@@ -369,7 +387,7 @@ static int device_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 	int fd = error;
 
 	if (!error)
-		fd = packet ? open_packet(dev, mac) : open_tap(dev, setup->queues);
+		fd = packet ? open_packet(dev, mac) : open_tap(dev, setup->queues, options.offload);
 	if (fd < 0) {
 		vly_log(VLY_LOG_ERROR, "wire %s: %s", packet ? "packet" : "tap",
 			why[0] ? why : strerror(-fd));
@@ -393,11 +411,14 @@ static int device_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 			 .link_up = true},
 		.fd = fd,
 		.messages = packet ? messages : NULL,
+		.vnet = !packet && options.offload,
 		.buf_bytes = buf_bytes,
 		.rx = rx,
 		.tx = tx,
 	};
 	memcpy(w->wire.mac, mac, sizeof(mac));
+	if (w->vnet)
+		vly_vnet_offer(&w->wire, options.cut);
 	*wire = &w->wire;
 	return 0;
 }
@@ -421,16 +442,16 @@ static int packet_queues(const struct vly_nic_spec *spec, unsigned cores)
 }
 
 #define DEVICE_OPS                                                                                 \
-	.keys = keys, .region_bytes = device_region_bytes, .close = device_close,                  \
-	.rx_burst = device_rx_burst, .rx_done = device_rx_done, .tx_take = device_tx_take,         \
-	.tx_send = device_tx_send, .has_work = device_has_work, .fd = device_fd,                   \
-	.arm = device_arm, .disarm = device_disarm
+	.region_bytes = device_region_bytes, .close = device_close, .rx_burst = device_rx_burst,   \
+	.rx_done = device_rx_done, .tx_take = device_tx_take, .tx_send = device_tx_send,           \
+	.has_work = device_has_work, .fd = device_fd, .arm = device_arm, .disarm = device_disarm
 
 const struct vly_wire_ops vly_wire_tap = {
-	.name = "tap", .check = tap_check, .open = tap_open, DEVICE_OPS};
+	.name = "tap", .keys = tap_keys, .check = tap_check, .open = tap_open, DEVICE_OPS};
 
 const struct vly_wire_ops vly_wire_packet = {
 	.name = "packet",
+	.keys = keys,
 	.check = packet_check,
 	.queues = packet_queues,
 	.open = packet_open,

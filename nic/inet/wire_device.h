@@ -5,9 +5,10 @@
 #include "nic/inet/wire.h"
 
 /*
- * inet:tap,dev=NAME[,mtu=N]: frames by way of /dev/net/tun. The kernel's end of the device is its own
- * host, with a MAC and addresses of its own; ours is 02:54:00:00:00:01, or 2 more for each core.
- * Needs CAP_NET_ADMIN, or a device made for the user.
+ * inet:tap,dev=NAME[,mtu=N,csum=offload,tso=0]: frames by way of /dev/net/tun. The kernel's end of the device
+ * is its own host, with a MAC and addresses of its own; ours is 02:54:00:00:00:01, or 2 more for each core.
+ * Needs CAP_NET_ADMIN, or a device made for the user. With csum=offload checksums are the kernel's, both ways,
+ * and so is cutting, unless tso=0.
  *
  * inet:packet,dev=NAME: frames of an interface, such as one end of a veth, by a packet socket; our MAC
  * is the interface's, which should have no addresses. Needs CAP_NET_RAW. Frames whose checksum the

@@ -151,8 +151,8 @@ int vly_wire_dpdk_describe(const struct vly_nic_spec *spec, char *text, size_t t
 	return error ? error : plugin->ops->describe(spec, text, text_bytes, why, why_bytes);
 }
 
-static const char *const keys[] = {"port", "eal", "mtu",  "csum", "queues",
-				   "rxd",  "txd", "bufs", NULL};
+static const char *const keys[] = {"port",   "eal", "mtu", "csum", "tso",
+				   "queues", "rxd", "txd", "bufs", NULL};
 
 /* Opened, a wire has the plugin's own operations. */
 const struct vly_wire_ops vly_wire_dpdk = {

@@ -389,6 +389,7 @@ static int impair_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 		.lent = lent,
 	};
 	w->wire.ops = &vly_wire_impair;
+	w->wire.caps &= ~(uint32_t)VLY_WIRE_TSO; /* a frame has its own fate */
 	w->wire.rx_dropped = w->wire.tx_dropped = 0;
 	for (uint32_t i = 0; i < w->free_count; i++)
 		w->free[i] = w->free_count - 1 - i;

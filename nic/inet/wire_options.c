@@ -13,9 +13,9 @@ int vly_wire_options_parse(struct vly_wire_options *options, const struct vly_ni
 			   char *why, size_t why_bytes)
 {
 	const char *csum = vly_spec_get(spec, "csum");
-	uint64_t mtu;
+	uint64_t mtu, cut;
 
-	*options = (struct vly_wire_options){.mtu = 1500};
+	*options = (struct vly_wire_options){.mtu = 1500, .cut = true};
 	if (vly_spec_number(spec, "mtu", VLY_WIRE_MTU_MAX, options->mtu, &mtu, why, why_bytes))
 		return -EINVAL;
 	if (mtu < VLY_WIRE_MTU_MIN) {
@@ -28,6 +28,9 @@ int vly_wire_options_parse(struct vly_wire_options *options, const struct vly_ni
 		return -EINVAL;
 	}
 	options->offload = csum && strcmp(csum, "offload") == 0;
+	if (vly_spec_number(spec, "tso", 1, 1, &cut, why, why_bytes))
+		return -EINVAL;
+	options->cut = cut;
 	return 0;
 }
 

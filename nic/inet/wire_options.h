@@ -10,9 +10,10 @@
 struct vly_wire_options {
 	uint32_t mtu; /* mtu=: 1500 */
 	bool offload; /* csum=offload: checksums are the wire's business; csum=none: the stack's */
+	bool cut; /* tso=1, the default: the wire cuts long segments, if it can; tso=0: it does not */
 };
 
-/* mtu= and csum=; those not there get their defaults, also after an error. 0 or -EINVAL with `why`. */
+/* mtu=, csum= and tso=; those not there get their defaults, also after an error. 0 or -EINVAL with `why`. */
 int vly_wire_options_parse(struct vly_wire_options *options, const struct vly_nic_spec *spec,
 			   char *why, size_t why_bytes);
 

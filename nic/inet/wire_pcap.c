@@ -233,6 +233,7 @@ static int pcap_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
 			   .snap = (uint32_t)snap,
 			   .gathered = gathered};
 	w->wire.ops = &vly_wire_pcap;
+	w->wire.caps &= ~(uint32_t)VLY_WIRE_TSO; /* what is written is what is on the wire */
 	w->wire.rx_dropped = w->wire.tx_dropped = 0;
 	struct file_header header = {.magic = MAGIC_NS,
 				     .major = 2,

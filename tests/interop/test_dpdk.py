@@ -1,5 +1,6 @@
 """test_dpdk.py - the engine's own TCP/IP against the kernel's over ports of DPDK's: a tap, af_packet on a veth"""
 
+import collections
 import os
 import socket
 import subprocess
@@ -64,6 +65,31 @@ class Tap(Port):
 
     def nic(self, more='', wires=''):
         return f'inet:{wires}dpdk,port=0,eal="--vdev=net_tap0,iface={self.device}",ip={OURS}/24{more}'
+
+    def identities(self, more=''):
+        """Of a bulk exchange, how many of our frames have which identification in their IP header."""
+        seen = collections.Counter()
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock, self.serve(more):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            sock.bind((self.device, 0x0800))
+            sock.settimeout(0.2)
+            self.exchange(self.connect(), test_kernel.MEGABYTE)
+            try:
+                while True:
+                    frame = sock.recv(2048)
+                    if frame[26:30] == socket.inet_aton(OURS):
+                        seen[int.from_bytes(frame[18:20], 'big')] += 1
+            except TimeoutError:
+                return seen
+
+    def test_long_segments_are_left_to_the_port_to_cut(self):
+        """We number no packet; whoever cuts numbers the pieces (DPDK's lib/gso)."""
+        seen = self.identities()
+        self.assertGreater(seen.total() - seen[0], 100)
+        self.assertLess(max(seen), 32)
+
+    def test_a_port_told_not_to_cut_gets_segments(self):
+        self.assertEqual(list(self.identities(',tso=0')), [0])
 
 
 class AfPacket(Port):
@@ -142,6 +168,8 @@ class Queues(unittest.TestCase):
 
 def load_tests(loader, tests, pattern):
     suite = unittest.TestSuite(kind(name) for kind in (Tap, AfPacket, AfXdp) for name in CLAIMS)
+    suite.addTests(Tap(name) for name in ('test_long_segments_are_left_to_the_port_to_cut',
+                                          'test_a_port_told_not_to_cut_gets_segments'))
     suite.addTests(loader.loadTestsFromTestCase(Queues))
     return suite
 

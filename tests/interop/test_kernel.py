@@ -408,11 +408,52 @@ class Packet(Kernel):
         return f'inet:{wires}packet,dev=veth1,ip={OURS}/24{more}'
 
 
-# One class runs all, the other what concerns its wire.
-for inherited in [name for name in dir(Kernel) if name.startswith('test_')]:
-    if inherited not in ('test_ping_is_answered', 'test_datagrams_come_back_whole',
-                         'test_bulk_both_ways_is_the_same', 'test_http_is_served_to_curl'):
-        setattr(Packet, inherited, None)
+class Offload(Kernel):
+    """A tap that leaves checksums to the kernel, and long segments to be cut (TSO)."""
+
+    def nic(self, more='', wires=''):
+        return f'inet:{wires}tap,dev={self.device},csum=offload,ip={OURS}/24{more}'
+
+    def sent(self):
+        """What we have sent, as the kernel counts it: frames, bytes."""
+        with open('/proc/self/net/dev', encoding='ascii') as file:
+            words = next(line for line in file if line.strip().startswith(f'{self.device}:')).split()
+        return int(words[2]), int(words[1])
+
+    def bytes_per_frame(self, more=''):
+        before = self.sent()
+        with self.serve(more):
+            self.exchange(self.connect(), BULK)
+        frames, count = (after - at for after, at in zip(self.sent(), before))
+        self.assertGreater(count, BULK)
+        return count / frames
+
+    def test_long_segments_are_left_to_the_kernel_to_cut(self):
+        # bare ACKs are in it
+        self.assertGreater(self.bytes_per_frame(), 2000)
+
+    def test_a_wire_told_not_to_cut_gets_none(self):
+        self.assertLess(self.bytes_per_frame(',tso=0'), 1515)
+
+    def test_long_segments_of_another_mtu_are_the_same(self):
+        for mtu in (576, 1280):
+            netns.ip('link', 'set', self.device, 'mtu', str(mtu))
+            with self.subTest(mtu=mtu), self.serve(f',mtu={mtu}'):
+                self.exchange(self.connect(), MEGABYTE)
+
+
+def keep(kind, *names):
+    """Of what `kind` inherits these tests alone: one class runs all, the others what concerns their wires."""
+    for inherited in [name for name in dir(Kernel) if name.startswith('test_')]:
+        if inherited not in names:
+            setattr(kind, inherited, None)
+
+
+keep(Packet, 'test_ping_is_answered', 'test_datagrams_come_back_whole', 'test_bulk_both_ways_is_the_same',
+     'test_http_is_served_to_curl')
+keep(Offload, 'test_ping_is_answered', 'test_datagrams_come_back_whole', 'test_many_streams_at_once_are_the_same',
+     'test_bulk_with_loss_is_the_same', 'test_a_change_of_mtu_under_way_changes_no_byte',
+     'test_a_half_closed_stream_goes_on_the_other_way', 'test_the_kernels_zero_window_holds_us_and_opens_again')
 
 if __name__ == '__main__':
     unittest.main()

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/compiler.h"
 #include "tests/sim/wirecheck.h"
+#include "tests/support/cutter.h"
 
 #define ETH_BYTES 14u
 #define RUNT 60u /* Ethernet pads what is shorter */
@@ -222,6 +223,8 @@ void net_init(struct net *net, const struct net_opts *opts)
 			.ops = &net_wire_ops,
 			.caps = opts->caps | VLY_WIRE_HOST_PER_CORE,
 			.mtu = opts->mtu,
+			.tso_bytes = CUTTER_BYTES,
+			.tso_pieces = opts->tso_pieces,
 			.queue = (uint16_t)i,
 			.queues = (uint16_t)opts->hosts,
 			.mac = {2, 0, 0, 0, 0, (uint8_t)i},
@@ -323,6 +326,21 @@ static uint32_t wire_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 	return count;
 }
 
+/* As a port with TSO does: how many frames made one segment. */
+static uint32_t cut(struct net_port *port, uint64_t now_ns, const struct vly_frame *frames,
+		    uint32_t count)
+{
+	static struct cutter cutter;
+	uint32_t pieces = cutter_take(&cutter, &port->wire, frames, count);
+
+	while (cutter_next(&cutter)) {
+		wirecheck_complete(cutter.segment, cutter.segment_bytes);
+		send_frame(port, now_ns, cutter.segment, cutter.segment_bytes);
+	}
+	port->net->counts.cut++;
+	return pieces;
+}
+
 static void wire_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
 			 uint32_t count)
 {
@@ -332,6 +350,11 @@ static void wire_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vl
 	port->tx_lent = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		VLY_CHECK(frames[i].data == port->tx[i]);
+		if (frames[i].mss) {
+			i += cut(port, now_ns, frames + i, count - i) - 1;
+			continue;
+		}
+		VLY_CHECK(!(frames[i].flags & VLY_FRAME_MORE));
 		VLY_CHECK(frames[i].len <= wire->mtu + ETH_BYTES);
 		if (frames[i].flags & VLY_FRAME_COMPLETE) {
 			VLY_CHECK(wire->caps & VLY_WIRE_TX_CHECKSUM);

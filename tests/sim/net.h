@@ -54,7 +54,7 @@ struct net_port {
 
 struct net_counts {
 	uint64_t sent, delivered, lost, duplicated, reordered, corrupted, refused, overflowed, down,
-		stray;
+		stray, cut;
 };
 
 struct net {
@@ -79,7 +79,8 @@ struct net {
 struct net_opts {
 	unsigned hosts;
 	uint32_t mtu;
-	uint32_t caps; /* checksum offloads: VLY_WIRE_TX_CHECKSUM, VLY_WIRE_RX_CHECKSUM */
+	uint32_t caps; /* VLY_WIRE_TX_CHECKSUM, VLY_WIRE_RX_CHECKSUM, VLY_WIRE_TSO */
+	uint16_t tso_pieces;
 	uint64_t seed;
 };
 

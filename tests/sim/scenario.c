@@ -256,4 +256,9 @@ void scenario_draw(struct scenario *s, struct app *app, uint64_t seed)
 		draw_ends(s, link, &rng, many ? 3000 : 300000 / app->links_count + 1000);
 	}
 	s->rng = rng_fork(&rng);
+	/* drawn last: what came before stays what it was */
+	if (s->net.caps & VLY_WIRE_TX_CHECKSUM && rng_chance(&rng, 0.6)) {
+		s->net.caps |= VLY_WIRE_TSO;
+		s->net.tso_pieces = (uint16_t)rng_range(&rng, 2, 40);
+	}
 }

@@ -15,6 +15,8 @@
 #include "nic/inet/arp_header.h"
 #include "nic/inet/checksum.h"
 #include "nic/inet/tcp.h"
+#include "nic/inet/wire_options.h"
+#include "tests/support/cutter.h"
 #include "tests/support/leak.h"
 #include "volley/volley.h"
 
@@ -33,9 +35,12 @@ struct hand {
 	struct vly_wire wire;
 	struct hand_frame *in, *out; /* rings of HAND_FRAMES */
 	uint32_t in_head, in_tail, in_lent, out_head, out_tail;
-	uint32_t room; /* frames that tx_take lends at most */
+	uint32_t room;  /* frames that tx_take lends at most */
+	uint32_t asked; /* calls of tx_take */
 	bool answers_arp;
 	uint64_t slow_ns; /* the clock moves on by so much while a burst is received */
+	struct cutter *cutter;
+	uint32_t cut, pieces; /* long segments so far, and the frames they were made of */
 };
 
 static struct hand hand;
@@ -93,6 +98,7 @@ static inline uint32_t hand_tx_take(struct vly_wire *wire, uint64_t now_ns,
 				    struct vly_frame *frames, uint32_t max)
 {
 	(void)wire, (void)now_ns;
+	hand.asked++;
 	max = VLY_MIN(max, hand.room);
 	for (uint32_t i = 0; i < max; i++)
 		frames[i] = (struct vly_frame){
@@ -121,18 +127,38 @@ static inline bool hand_arp(const struct vly_frame *frame)
 	return true;
 }
 
+static inline void hand_out(const uint8_t *data, uint32_t len, uint16_t flags)
+{
+	struct hand_frame *to = &hand.out[hand.out_tail++ % HAND_FRAMES];
+
+	memmove(to->data, data, len);
+	to->len = len;
+	vly_wire_complete(&(struct vly_frame){.data = to->data, .len = len, .flags = flags});
+	cr_assert_leq(hand.out_tail - hand.out_head, HAND_FRAMES - VLY_OUT_BURST);
+}
+
+/* As a port does: how many frames made one segment. */
+static inline uint32_t hand_cut(const struct vly_frame *frames, uint32_t count)
+{
+	uint32_t pieces = cutter_take(hand.cutter, &hand.wire, frames, count);
+
+	while (cutter_next(hand.cutter))
+		hand_out(hand.cutter->segment, hand.cutter->segment_bytes, VLY_FRAME_COMPLETE);
+	hand.cut++;
+	hand.pieces += pieces;
+	return pieces;
+}
+
 static inline void hand_tx_send(struct vly_wire *wire, uint64_t now_ns,
 				const struct vly_frame *frames, uint32_t count)
 {
 	(void)wire, (void)now_ns;
 	for (uint32_t i = 0; i < count; i++) {
-		if (hand_arp(&frames[i]))
-			continue;
-		struct hand_frame *to = &hand.out[hand.out_tail++ % HAND_FRAMES];
-
-		memmove(to->data, frames[i].data, frames[i].len);
-		to->len = frames[i].len;
-		cr_assert_leq(hand.out_tail - hand.out_head, HAND_FRAMES - VLY_OUT_BURST);
+		cr_assert(!(frames[i].flags & VLY_FRAME_MORE));
+		if (frames[i].mss)
+			i += hand_cut(frames + i, count - i) - 1;
+		else if (!hand_arp(&frames[i]))
+			hand_out(frames[i].data, frames[i].len, frames[i].flags);
 	}
 }
 
@@ -164,6 +190,7 @@ static inline void hand_close(struct vly_wire *wire)
 	(void)wire;
 	free(hand.in);
 	free(hand.out);
+	free(hand.cutter);
 }
 
 static const struct vly_wire_ops hand_ops;
@@ -175,6 +202,7 @@ static inline int hand_open(const struct vly_wire_setup *setup, struct vly_wire 
 		.wire = {.ops = &hand_ops, .mtu = 1500, .queues = 1, .link_up = true},
 		.in = calloc(HAND_FRAMES, sizeof(*hand.in)),
 		.out = calloc(HAND_FRAMES, sizeof(*hand.out)),
+		.cutter = calloc(1, sizeof(*hand.cutter)),
 		.room = VLY_OUT_BURST,
 		.answers_arp = true,
 	};

@@ -163,10 +163,10 @@ uint32_t vly_dpdk_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_fra
 }
 
 /* The driver completes it. `check` fields hold what the contract says, which is what drivers want. */
-static void ask_checksums(struct rte_mbuf *mbuf, const uint8_t *data)
+static void ask_checksums(struct rte_mbuf *mbuf, const struct vly_frame *frame)
 {
 	const struct rte_ipv4_hdr *ip =
-		(const struct rte_ipv4_hdr *)(const void *)(data + VLY_ETH_BYTES);
+		(const struct rte_ipv4_hdr *)(const void *)(frame->data + VLY_ETH_BYTES);
 
 	mbuf->l2_len = VLY_ETH_BYTES;
 	mbuf->l3_len = (ip->version_ihl & 0xfu) * 4;
@@ -174,6 +174,8 @@ static void ask_checksums(struct rte_mbuf *mbuf, const uint8_t *data)
 			  (ip->next_proto_id == 6    ? RTE_MBUF_F_TX_TCP_CKSUM
 			   : ip->next_proto_id == 17 ? RTE_MBUF_F_TX_UDP_CKSUM
 						     : 0);
+	if (vly_unlikely(frame->mss))
+		vly_dpdk_tso_ask(mbuf, frame);
 }
 
 /* Puts `mbuf`, which is ours, among those that have come. No port completes its checksums. */
@@ -214,6 +216,21 @@ static uint32_t sort_out(struct wire *w, struct rte_mbuf **mbufs, uint32_t count
 	return left;
 }
 
+/* The driver looks over what it completes. What it refuses, such as a chain too long for it, is lost. */
+static uint32_t prepare(struct wire *w, struct rte_mbuf **mbufs, uint32_t count)
+{
+	for (uint32_t at = 0; at < count;) {
+		at += rte_eth_tx_prepare(w->port->id, w->queue, mbufs + at, (uint16_t)(count - at));
+		if (vly_likely(at == count))
+			break;
+		rte_pktmbuf_free(mbufs[at]);
+		w->wire.tx_dropped++;
+		count--;
+		memmove(mbufs + at, mbufs + at + 1, (count - at) * sizeof(mbufs[0]));
+	}
+	return count;
+}
+
 void vly_dpdk_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_frame *frames,
 		      uint32_t count)
 {
@@ -231,12 +248,14 @@ void vly_dpdk_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_f
 		mbuf->data_len = (uint16_t)frames[i].len;
 		mbuf->pkt_len = frames[i].len;
 		if (frames[i].flags & VLY_FRAME_COMPLETE)
-			ask_checksums(mbuf, frames[i].data);
+			ask_checksums(mbuf, &frames[i]);
 	}
+	if (wire->caps & VLY_WIRE_TSO)
+		count = vly_dpdk_tso_chain(mbufs, frames, count);
 	count = sort_out(w, mbufs, count);
 	if (count && vly_likely(enter(w))) {
 		if (w->prepare)
-			(void)rte_eth_tx_prepare(w->port->id, w->queue, mbufs, (uint16_t)count);
+			count = prepare(w, mbufs, count);
 		sent = rte_eth_tx_burst(w->port->id, w->queue, mbufs, (uint16_t)count);
 		leave(w);
 	}

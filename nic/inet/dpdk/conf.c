@@ -128,6 +128,7 @@ int vly_dpdk_conf_parse(struct vly_dpdk_conf *conf, const struct vly_nic_spec *s
 	conf->mtu = options.mtu;
 	conf->mtu_given = vly_spec_get(spec, "mtu") != NULL;
 	conf->software = csum && !options.offload;
+	conf->cut = options.cut;
 	conf->rxd = (uint32_t)rxd;
 	conf->txd = (uint32_t)txd;
 	conf->bufs = (uint32_t)bufs;

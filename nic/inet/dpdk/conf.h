@@ -27,6 +27,7 @@ struct vly_dpdk_conf {
 	uint32_t mtu; /* 1500 */
 	bool mtu_given;
 	bool software;     /* csum=none */
+	bool cut;          /* tso=1: where the port offers it */
 	unsigned queues;   /* at most so many; 0: what the port has */
 	uint32_t rxd, txd; /* descriptors; 0: the driver's choice */
 	uint32_t bufs;     /* mbufs of a queue; 0: what the descriptors take */

@@ -150,8 +150,17 @@ static void offers(struct page *page, const struct vly_dpdk_port *port,
 	     who(conf, port->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM));
 	line(page, "sent checksums", "%s",
 	     who(conf, port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM));
-	line(page, "cutting (TSO)", "not used: the stack sends segments (the port %s it)",
-	     info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO ? "offers" : "does not offer");
+	if (port->tso.pieces)
+		line(page, "cutting (TSO)",
+		     "by the port, of up to %u mbufs (driver: %u, %u of each frame)",
+		     port->tso.pieces, info->tx_desc_lim.nb_seg_max,
+		     info->tx_desc_lim.nb_mtu_seg_max);
+	else
+		line(page, "cutting (TSO)", "by the stack: %s",
+		     !(info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO)
+			     ? "the port does not offer it"
+		     : conf->cut ? "it takes the port's checksums, and its chains of mbufs"
+				 : "tso=0");
 	if (info->max_rx_queues < 2)
 		line(page, "spreading (RSS)", "none: there is one queue");
 	else if (rss.foretold)

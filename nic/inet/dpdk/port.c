@@ -258,10 +258,13 @@ static int choose(struct vly_dpdk_port *port, const struct vly_dpdk_conf *conf, 
 		return -EINVAL;
 	}
 	port->rx_offloads = port->tx_offloads = 0;
+	port->tso = (struct vly_dpdk_tso){0};
 	if (!conf->software && (info->rx_offload_capa & RX_CHECKSUMS) == RX_CHECKSUMS)
 		port->rx_offloads |= RX_CHECKSUMS;
 	if (!conf->software && (info->tx_offload_capa & TX_CHECKSUMS) == TX_CHECKSUMS)
 		port->tx_offloads |= TX_CHECKSUMS;
+	if (conf->cut && port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+		port->tx_offloads |= vly_dpdk_tso_choose(&port->tso, info, port->mtu);
 	/* A queue sends the mbufs of its core's pool alone, each with one reference. */
 	if (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
 		port->tx_offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
@@ -492,10 +495,11 @@ static int bring_up(struct vly_dpdk_port *port, char *why, size_t why_bytes)
 		return error;
 	}
 	vly_log(VLY_LOG_INFO,
-		"port %s (%s): %u queue%s, %u and %u descriptors, mtu %u, checksums %s", port->name,
-		port->info.driver_name, port->queues, port->queues > 1 ? "s" : "", port->rxd,
-		port->txd, port->mtu,
-		port->tx_offloads & TX_CHECKSUMS ? "by the port" : "in software");
+		"port %s (%s): %u queue%s, %u and %u descriptors, mtu %u, checksums %s%s",
+		port->name, port->info.driver_name, port->queues, port->queues > 1 ? "s" : "",
+		port->rxd, port->txd, port->mtu,
+		port->tx_offloads & TX_CHECKSUMS ? "by the port" : "in software",
+		port->tso.pieces ? ", which cuts (TSO)" : "");
 	vly_dpdk_rss_verify(&port->rss, port->id, port->name);
 	begin_counting(port);
 	/* pairs with the cores' loads: its queues are set up */

@@ -9,6 +9,7 @@
 #include "nic/inet/dpdk/conf.h"
 #include "nic/inet/dpdk/pool.h"
 #include "nic/inet/dpdk/rss.h"
+#include "nic/inet/dpdk/tso.h"
 
 #define VLY_DPDK_QUEUES_MAX 64u
 /*
@@ -42,6 +43,7 @@ struct vly_dpdk_port {
 	uint16_t burst;
 	uint64_t rx_offloads, tx_offloads;
 	struct vly_dpdk_rss rss;
+	struct vly_dpdk_tso tso;
 	struct vly_dpdk_queue queue[VLY_DPDK_QUEUES_MAX];
 };
 

@@ -180,6 +180,7 @@ static void fill(struct wire *w, const struct vly_wire_setup *setup,
 		w->wire.caps |= VLY_WIRE_RX_CHECKSUM;
 	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 		w->wire.caps |= VLY_WIRE_TX_CHECKSUM;
+	vly_dpdk_tso_offer(&port->tso, &w->wire);
 	if (port->rss.foretold) {
 		w->wire.caps |= VLY_WIRE_RSS;
 		w->wire.rss_key = port->rss.key;
