@@ -307,6 +307,9 @@ static void inet_flush(struct vly_nic *nic, struct vly_conn_head **conns, uint32
 	struct vly_inet *inet = vly_inet_of(nic);
 
 	set_now(inet, nic->env->batch.stamp_ns);
+	/* nobody overtakes those who wait for the wire */
+	if (vly_unlikely(inet->tcp->tx_head != VLY_NO_SLOT))
+		vly_tcp_send_waiting(inet);
 	count = vly_tcp_flush_fast(inet, conns, count);
 	for (uint32_t i = 0; i < count; i++) {
 		conns[i]->flags &= (uint16_t)~VLY_F_DIRTY;

@@ -16,6 +16,9 @@ bool vly_out_turn(struct vly_inet *inet)
 {
 	struct vly_wire *wire = inet->wire;
 
+	/* a full wire is asked once a burst, not by everybody who would send */
+	if (inet->out_full)
+		return false;
 	give_back(inet);
 	inet->out_lent = wire->ops->tx_take(wire, inet->now_ns, inet->out, VLY_OUT_BURST);
 	if (inet->out_lent)

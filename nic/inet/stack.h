@@ -53,7 +53,7 @@ struct vly_inet {
 	/* frames being built: frames[0..used) are ready, [used..lent) still empty */
 	struct vly_frame out[VLY_OUT_BURST];
 	uint32_t out_lent, out_used;
-	bool out_full; /* tx_take lent less than asked since the last push */
+	bool out_full; /* tx_take lent nothing since the last push: until then it is not asked again */
 
 	struct vly_flow_table flows;
 	struct vly_hops hops;

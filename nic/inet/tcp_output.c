@@ -40,27 +40,80 @@ void vly_tcp_tx_unlist(struct vly_inet *inet, struct vly_tcp *tcp)
 		core->tx_tail = prev;
 }
 
+/* Takes the first of the FIFO, whose next one will be looked at soon. */
+static struct vly_tcp *tx_pop(struct vly_inet *inet)
+{
+	struct vly_tcp_core *core = inet->tcp;
+	struct vly_tcp *tcp = vly_tcp_at(inet, core->tx_head);
+
+	core->tx_head = tcp->next;
+	if (core->tx_head == VLY_NO_SLOT) {
+		core->tx_tail = VLY_NO_SLOT;
+	} else {
+		struct vly_tcp *next = vly_tcp_at(inet, core->tx_head);
+
+		vly_prefetch_write(next);
+		vly_prefetch_write(&next->ssthresh);
+		vly_prefetch_write(&next->raddr);
+	}
+	tcp->bits &= (uint16_t)~VLY_TCP_B_TX_LISTED;
+	return tcp;
+}
+
+/* In front of the others again. */
+static void tx_back(struct vly_inet *inet, struct vly_conn_head **heads, uint32_t count)
+{
+	struct vly_tcp_core *core = inet->tcp;
+
+	while (count) {
+		struct vly_tcp *tcp = vly_tcp_of(heads[--count]);
+
+		tcp->bits |= VLY_TCP_B_TX_LISTED;
+		tcp->next = core->tx_head;
+		core->tx_head = tcp->head.slot;
+		if (core->tx_tail == VLY_NO_SLOT)
+			core->tx_tail = core->tx_head;
+	}
+}
+
+static void send_waiting(struct vly_inet *inet, struct vly_tcp *tcp)
+{
+	if (tcp->state == VLY_TCP_SYN_SENT || tcp->state == VLY_TCP_SYN_RECEIVED)
+		vly_tcp_send_syn(inet, tcp);
+	else
+		vly_tcp_output(inet, tcp);
+	if (tcp->bits & VLY_TCP_B_TX_LISTED || !(tcp->bits & VLY_TCP_B_ACK_DUE))
+		return;
+	if (tcp->bits & VLY_TCP_B_ACK_NOW)
+		vly_tcp_send_ack(inet, tcp);
+	else if (!(tcp->bits & VLY_TCP_B_DELACK))
+		vly_tcp_owe_ack(inet, tcp, 0); /* nothing has carried it: time does */
+}
+
 void vly_tcp_send_waiting(struct vly_inet *inet)
 {
 	struct vly_tcp_core *core = inet->tcp;
+	struct vly_conn_head *heads[VLY_OUT_BURST];
 	uint32_t last = core->tx_tail; /* who comes back waits for the next time */
+	bool more = true;
 
-	while (core->tx_head != VLY_NO_SLOT && vly_out_frame(inet)) {
-		struct vly_tcp *tcp = vly_tcp_at(inet, core->tx_head);
-		bool is_last = tcp->head.slot == last;
+	while (more && core->tx_head != VLY_NO_SLOT && vly_out_frame(inet)) {
+		uint32_t room = inet->out_lent - inet->out_used, count = 0;
 
-		core->tx_head = tcp->next;
-		if (core->tx_head == VLY_NO_SLOT)
-			core->tx_tail = VLY_NO_SLOT;
-		tcp->bits &= (uint16_t)~VLY_TCP_B_TX_LISTED;
-		if (tcp->state == VLY_TCP_SYN_SENT || tcp->state == VLY_TCP_SYN_RECEIVED)
-			vly_tcp_send_syn(inet, tcp);
-		else
-			vly_tcp_output(inet, tcp);
-		if (tcp->bits & VLY_TCP_B_ACK_NOW && !(tcp->bits & VLY_TCP_B_TX_LISTED))
-			vly_tcp_send_ack(inet, tcp);
-		if (is_last)
-			return;
+		/* a frame for each, so that nobody comes back behind those who came later */
+		while (more && count < room && core->tx_head != VLY_NO_SLOT) {
+			struct vly_tcp *tcp = tx_pop(inet);
+
+			more = tcp->head.slot != last;
+			heads[count++] = &tcp->head;
+		}
+		/* behind a full wire most are what they always are: one segment */
+		count = vly_tcp_flush_fast(inet, heads, count);
+		uint32_t i = 0;
+
+		for (; i < count && vly_out_frame(inet); i++)
+			send_waiting(inet, vly_tcp_of(heads[i]));
+		tx_back(inet, heads + i, count - i);
 	}
 }
 
@@ -319,8 +372,12 @@ void vly_tcp_flush(struct vly_inet *inet, struct vly_tcp *tcp)
 	}
 	if (vly_unlikely(head->tx_head && !head->tx_bytes))
 		vly_env_tx_done(inet->nic.env, head, 0); /* lent memory of no bytes */
-	if (!(tcp->bits & VLY_TCP_B_TX_LISTED))
-		vly_tcp_output(inet, tcp);
+	if (!(tcp->bits & VLY_TCP_B_TX_LISTED)) {
+		if (inet->out_full)
+			vly_tcp_tx_later(inet, tcp);
+		else
+			vly_tcp_output(inet, tcp);
+	}
 	if (vly_unlikely(tcp->bits & (VLY_TCP_B_SIDE | VLY_TCP_B_EOF_DUE)) &&
 	    !(head->flags & VLY_F_PAUSED))
 		vly_tcp_wants_reading(inet, tcp);
@@ -346,6 +403,9 @@ void vly_tcp_send_acks(struct vly_inet *inet)
 		tcp->bits &= (uint16_t)~VLY_TCP_B_ACK_LISTED;
 		if (vly_likely(!(tcp->bits & VLY_TCP_B_ACK_DUE)) || tcp->head.state == VLY_DEAD ||
 		    tcp->head.state == VLY_FREE)
+			continue;
+		/* It waits for the wire, as its data does: then it is looked at again. */
+		if (tcp->bits & VLY_TCP_B_TX_LISTED)
 			continue;
 		/*
 		 * Only who answers by data lets an ACK wait for it. A stream that runs one way is
