@@ -287,6 +287,62 @@ class Ends(VolleyTest):
         self.killed('supervise', 'the supervisor of the server died')
 
 
+class Turns(VolleyTest):
+    """Rows of a block that alternate: one polls, and is stopped while the other has its turn."""
+
+    def begin(self, duration):
+        """Starts them; returns the bench and, once somebody is stopped, all that it started and who that is."""
+        child = self.start('pingpong', '-c', '4', '--warmup', '20ms', '--duration', duration, '--turns', '20',
+                           'volley_inet', 'c_epoll', '--json', self.json)
+
+        def somebody():
+            pids = descendants(child.pid)
+            stopped = {role: pid for pid in pids for role in ('serve', 'load') if self.is_stopped(pid, role)}
+            return (pids, stopped) if len(stopped) == 2 else None
+        return child, *wait_until(somebody, 'server and load of a row to be stopped')
+
+    @staticmethod
+    def is_stopped(pid, role):
+        try:
+            with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as file:
+                state = file.read().rpartition(')')[2].split()[0]
+        except OSError:
+            return False
+        return state == 'T' and role in processes().get(pid, (0, ''))[1]
+
+    def none_left(self, pids):
+        wait_until(lambda: not set(pids) & set(processes()), f'{pids} to end')
+
+    def test_kill_of_the_bench_leaves_nobody_stopped(self):
+        child, pids, _ = self.begin('100s')
+        child.kill()
+        self.finish(child)
+        self.none_left(pids)
+
+    def test_ctrl_c_ends_those_who_are_stopped_too(self):
+        child, pids, _ = self.begin('100s')
+        child.send_signal(signal.SIGINT)
+        self.assertEqual(self.finish(child).code, 130)
+        self.none_left(pids)
+        _, runs, end = self.read()
+        self.assertEqual(end['status'], 'interrupted')
+        self.assertEqual([run['status'] for run in runs], ['interrupted'] * 2)
+
+    def test_kill_of_one_who_is_stopped_fails_its_row_alone(self):
+        for role, reason in (('serve', 'the server ended'), ('load', 'the load process died')):
+            with self.subTest(role):
+                child, pids, stopped = self.begin('1s')
+                os.kill(stopped[role], signal.SIGKILL)
+                done = self.finish(child)
+                self.assertEqual(done.code, 1, done)
+                self.none_left(pids)
+                _, runs, _ = self.read()
+                found = {run['variant']: (run['status'], ''.join(run['reasons'])) for run in runs}
+                self.assertEqual(found['c_epoll'][0], 'ok', found)
+                self.assertEqual(found['volley_inet'][0], 'failed', found)
+                self.assertIn(reason, found['volley_inet'][1])
+
+
 class Serves(VolleyTest):
     """volley serve and volley load together."""
 
