@@ -23,9 +23,10 @@ enum uring_op {
 	OP_SEND = 2,    /* answers when it is done, however long that takes */
 	OP_SEND_ZC = 3, /* answers, and a second time when its memory is free */
 	OP_QUIET = 4,   /* a send that answers only if it could not be done at once */
-	OP_INSTALL = 5, /* a descriptor for a direct one, to half-close it */
-	OP_NAME = 6,    /* a descriptor for a direct one, to name it */
-	OP_RING = 7,    /* a message to another core's ring that did not arrive */
+	OP_INSTALL =
+		5, /* a descriptor for a direct one, to half-close it; or a place for a descriptor */
+	OP_NAME = 6, /* a descriptor for a direct one, to name it */
+	OP_RING = 7, /* a message to another core's ring that did not arrive */
 	OP_ACCEPT = 8,
 	OP_CONNECT = 9,
 	OP_WATCH = 10,
@@ -78,7 +79,8 @@ struct uring_conn {
 	uint32_t poll_events; /* of a watched descriptor */
 	uint32_t dgram_first; /* place of the first in flight */
 	uint32_t quiet_next;  /* slot: the next quiet send in flight */
-	uint32_t spare[3];
+	int32_t place; /* in the table, once the kernel has written it over the descriptor to be moved */
+	uint32_t spare[2];
 };
 
 static_assert(sizeof(struct uring_conn) == 3 * VLY_CACHE_LINE, "two lines hot, one cold");
@@ -237,6 +239,8 @@ void uring_reap(struct uring_nic *uring);
 int uring_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct vly_addr *to,
 		  const struct vly_addr *from);
 void uring_connected(struct uring_nic *uring, struct uring_conn *conn, int result);
+/* Its socket has a place in the table, if `result` is 1. */
+void uring_moved_in(struct uring_nic *uring, struct uring_conn *conn, int result);
 /* Issues whatever the record's state asks for and is not under way. */
 void uring_stream_step(struct uring_nic *uring, struct uring_conn *conn);
 /* A turn of a record of the ready list. */

@@ -148,6 +148,10 @@ static bool send_fin(struct uring_nic *uring, struct uring_conn *conn)
 
 void uring_installed(struct uring_nic *uring, struct uring_conn *conn, int result)
 {
+	if (!(conn->marks & MARK_FIXED)) {
+		uring_moved_in(uring, conn, result);
+		return;
+	}
 	conn->ops &= (uint16_t) ~(1u << OP_INSTALL);
 	if (result >= 0) {
 		shutdown(result, SHUT_WR);

@@ -35,6 +35,56 @@ int uring_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 	return 0;
 }
 
+/*
+ * A socket that we connected moves into the ring's table, as accepted ones begin there: no look-up of a descriptor per send. It takes no place
+ * from those: the table holds all connections, or it stays what it is.
+ */
+static void move_in(struct uring_nic *uring, struct uring_conn *conn)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!uring->direct || uring->fixed_max < uring->nic.env->config->conns_max)
+		return;
+	sqe = uring_conn_sqe(uring, conn, IORING_OP_FILES_UPDATE, OP_INSTALL);
+	if (!sqe)
+		return;
+	conn->place = conn->file;
+	sqe->addr = (uint64_t)(uintptr_t)&conn->place;
+	sqe->len = 1;
+	sqe->off = IORING_FILE_INDEX_ALLOC;
+	conn->ops |= 1u << OP_INSTALL;
+	uring->fixed_count++;
+}
+
+static void move_out(struct uring_nic *uring, const struct uring_conn *conn)
+{
+	int32_t none = -1;
+	struct io_uring_files_update update = {.offset = (uint32_t)conn->place,
+					       .fds = (uint64_t)(uintptr_t)&none};
+
+	(void)io_uring_register((unsigned)uring->ring.fd, IORING_REGISTER_FILES_UPDATE, &update, 1);
+}
+
+void uring_moved_in(struct uring_nic *uring, struct uring_conn *conn, int result)
+{
+	bool moved = result == 1;
+
+	conn->ops &= (uint16_t) ~(1u << OP_INSTALL);
+	/* By an entry: those before it may still name the descriptor. */
+	if (moved && !uring_close_file(uring, conn->file, false)) {
+		move_out(uring, conn);
+		moved = false;
+	}
+	if (moved) {
+		conn->file = conn->place;
+		conn->marks |= MARK_FIXED;
+	} else {
+		uring->fixed_count--;
+	}
+	if (conn->marks & MARK_ENDING)
+		uring_end_step(uring, conn);
+}
+
 void uring_connected(struct uring_nic *uring, struct uring_conn *conn, int result)
 {
 	struct vly_env *env = uring->nic.env;
@@ -54,6 +104,7 @@ void uring_connected(struct uring_nic *uring, struct uring_conn *conn, int resul
 	/* Input goes into the next batch: OPEN is its connection's last event in this one. */
 	conn->share_seq = env->batch.seq;
 	uring_recv_step(uring, conn);
+	move_in(uring, conn);
 }
 
 void uring_stream_step(struct uring_nic *uring, struct uring_conn *conn)

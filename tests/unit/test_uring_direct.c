@@ -1,5 +1,6 @@
-/* test_uring_direct.c - the table of direct sockets when it is full: accepting stops, clients wait, later ones are served */
+/* test_uring_direct.c - the table of direct sockets: who is in it, and when it is full, who waits */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -187,5 +188,117 @@ Test(uring_direct, places_come_home_with_their_connections)
 		server_poll(&server, 0);
 		cr_assert_eq(nic_of(&server)->fixed_count, 0);
 	}
+	server_close(&server);
+}
+
+static unsigned count_fds(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	cr_assert_not_null(folder);
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
+}
+
+/* Connects `count` times to itself and waits until both ends of all are open. */
+static void connect_own(struct server *server, vly_conn *conns, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		cr_assert_eq(vly_connect(server->core, &server->addr, NULL, NULL, &conns[i]), 0);
+	while (server->opens < 2 * count)
+		server_poll(server, MSEC);
+	for (int i = 0; i < 10; i++)
+		server_poll(server, MSEC);
+}
+
+Test(uring_direct, connections_of_ours_move_into_the_table_and_need_no_descriptor)
+{
+	enum {
+		COUNT = 20
+	};
+	struct vly_config config;
+	struct server server;
+	vly_conn conns[COUNT];
+
+	need_direct();
+	small_config(&config, "uring");
+	server_open(&server, &config);
+	unsigned fds = count_fds();
+
+	connect_own(&server, conns, COUNT);
+	cr_assert_eq(nic_of(&server)->fixed_count, 2 * COUNT);
+	cr_assert_eq(count_fds(), fds);
+	/* both ends echo: what one sent goes round and round */
+	for (unsigned i = 0; i < COUNT; i++)
+		cr_assert_eq(vly_send(server.core, conns[i], "hello", 5), 0);
+	while (stats_of(&server).rx_bytes < COUNT * 5 * 20)
+		server_poll(&server, MSEC);
+	cr_assert_eq(server.failures, 0);
+	for (unsigned i = 0; i < COUNT; i++)
+		cr_assert_eq(vly_close(server.core, conns[i]), 0);
+	while (server.closes < 2 * COUNT)
+		server_poll(&server, MSEC);
+	cr_assert_eq(nic_of(&server)->fixed_count, 0);
+	cr_assert_eq(count_fds(), fds);
+	server_close(&server);
+}
+
+Test(uring_direct, a_table_that_cannot_hold_all_connections_is_left_to_accepted_ones)
+{
+	enum {
+		COUNT = 10
+	};
+	struct rlimit limit;
+	struct vly_config config;
+	struct server server;
+	vly_conn conns[COUNT];
+
+	need_direct();
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = PLACES;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	small_config(&config, "uring");
+	config.conns_max = PLACES + 1;
+	server_open(&server, &config);
+	connect_own(&server, conns, COUNT);
+	cr_assert_eq(nic_of(&server)->fixed_count, COUNT);
+	server_close(&server);
+}
+
+/* The move is answered while the connection is being let go of: place and descriptor are both given back. */
+Test(uring_direct, a_connection_that_ends_while_it_moves_leaves_nothing)
+{
+	struct vly_config config;
+	struct server server;
+	struct vly_event *events;
+	vly_conn conn;
+	bool ended = false;
+
+	need_direct();
+	small_config(&config, "uring");
+	server_open(&server, &config);
+	unsigned fds = count_fds();
+
+	for (int round = 0; round < 20; round++) {
+		cr_assert_eq(vly_connect(server.core, &server.addr, NULL, NULL, &conn), 0);
+		for (ended = false; !ended;) {
+			int count = vly_poll(server.core, &events, MSEC);
+
+			for (int i = 0; i < count; i++) {
+				if (events[i].kind == VLY_OPEN && events[i].conn == conn)
+					vly_abort(server.core, conn);
+				else if (events[i].kind == VLY_EOF)
+					vly_close(server.core, events[i].conn);
+				ended |= events[i].kind == VLY_CLOSED && events[i].conn == conn;
+			}
+		}
+	}
+	for (int i = 0; i < 50 && nic_of(&server)->fixed_count; i++)
+		server_poll(&server, MSEC);
+	cr_assert_eq(nic_of(&server)->fixed_count, 0);
+	cr_assert_eq(count_fds(), fds);
 	server_close(&server);
 }
