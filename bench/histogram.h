@@ -113,4 +113,29 @@ static inline void histogram_record(struct histogram *histogram, uint64_t value_
 		histogram->max_ns = value_ns;
 }
 
+/* Counts `count` values, at most 2^20: as if each was recorded, with less work for each. */
+static inline void histogram_record_all(struct histogram *histogram, const uint64_t *values_ns,
+					uint32_t count)
+{
+	uint64_t min_ns = histogram->min_ns, max_ns = 0, sum_ns = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		sum_ns += values_ns[i];
+		min_ns = values_ns[i] < min_ns ? values_ns[i] : min_ns;
+		max_ns = values_ns[i] > max_ns ? values_ns[i] : max_ns;
+	}
+	if (__builtin_expect(max_ns > HISTOGRAM_MAX_NS, 0)) {
+		for (uint32_t i = 0; i < count; i++)
+			histogram_record(histogram, values_ns[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		histogram->counts[histogram_index(values_ns[i])]++;
+	histogram->total += count;
+	histogram->sum_ns += sum_ns;
+	histogram->min_ns = min_ns;
+	if (max_ns > histogram->max_ns)
+		histogram->max_ns = max_ns;
+}
+
 #endif

@@ -26,6 +26,12 @@ static inline uint64_t payload_base(uint64_t key, uint64_t number)
 	return (key + number * PAYLOAD_MESSAGE) * PAYLOAD_SCATTER;
 }
 
+/* That of the message after it. */
+static inline uint64_t payload_after(uint64_t base)
+{
+	return base + PAYLOAD_MESSAGE * PAYLOAD_SCATTER;
+}
+
 /* The byte at `offset`: what the others are defined by. */
 static inline uint8_t payload_byte(uint64_t base, uint32_t offset)
 {

@@ -3,6 +3,7 @@
 
 #include "bench/payload.h"
 #include "bench/pingpong_fail.h"
+#include "bench/pingpong_quick.h"
 #include "bench/pingpong_send.h"
 #include "bench/pingpong_state.h"
 
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFETCH_AHEAD 8
 #define GROUP_MAX                                                                                  \
 	16 /* messages of one receive that are handled between two readings of the clock */
 
@@ -313,25 +313,6 @@ static void fail_wrong(struct pingpong_client *client, struct ping *ping, uint64
 		      client->params.plain ? 'X' : payload_byte(base, place));
 }
 
-/* The whole echo of the one message under way, answered by the next: what nearly all data is. */
-static inline bool on_whole(struct pingpong_client *client, struct ping *ping,
-			    const struct vly_event *event, uint64_t now_ns)
-{
-	if (!client->simple || !client->running || ping->state != PING_UP || ping->offset ||
-	    event->len != client->params.size_bytes || ping->sent != ping->received + 1)
-		return false;
-	uint64_t base = payload_base(ping->key, ping->received);
-
-	/* what differs, the long way tells where */
-	if (event->len == 64 ? !payload_is_64(base, event->data)
-			     : payload_differs(base, 0, event->data, event->len) != event->len)
-		return false;
-	ping->heard_ns = now_ns;
-	complete(client, ping, now_ns);
-	pingpong_send_next(client, ping);
-	return true;
-}
-
 /*
  * Compares what came, up to GROUP_MAX messages that it ends: they are counted in `whole`. The bytes
  * that were right; 0: the connection has failed.
@@ -413,8 +394,7 @@ static void on_event(struct pingpong_client *client, const struct vly_event *eve
 		return; /* its own end has been told already */
 	switch (event->kind) {
 	case VLY_DATA:
-		if (!on_whole(client, ping, event, now_ns))
-			on_data(client, ping, event, now_ns);
+		on_data(client, ping, event, now_ns);
 		break;
 	case VLY_OPEN:
 		on_open(client, ping, event->status, now_ns);
@@ -447,23 +427,32 @@ static void end_silence(struct pingpong_client *client, uint64_t now_ns)
 }
 
 void pingpong_client_events(struct pingpong_client *client, const struct vly_event *events,
-			    int count, uint64_t now_ns)
+			    int events_count, uint64_t now_ns)
 {
+	uint32_t count = events_count > 0 ? (uint32_t)events_count : 0;
 	uint64_t messages = client->figures.messages;
 	uint64_t timed = messages; /* that had come when now_ns was read */
 
 	under_way_until(client, now_ns);
-	for (int i = 0; i < count && i < PREFETCH_AHEAD; i++)
+	for (uint32_t i = 0; i < count && i < PINGPONG_AHEAD; i++)
 		__builtin_prefetch(events[i].user, 1);
-	for (int i = 0; i < count; i++) {
-		if (i + PREFETCH_AHEAD < count)
-			__builtin_prefetch(events[i + PREFETCH_AHEAD].user, 1);
-		if (client->figures.messages - timed >= LOAD_BATCH) {
+	for (uint32_t i = 0; i < count;) {
+		uint64_t since = client->figures.messages - timed;
+
+		if (since >= LOAD_BATCH) {
 			now_ns = vly_now_ns();
 			under_way_until(client, now_ns);
 			timed = client->figures.messages;
+			since = 0;
 		}
-		on_event(client, &events[i], now_ns);
+		uint32_t done = 0;
+
+		if (client->simple && client->running)
+			done = pingpong_quick(client, events + i, count - i,
+					      LOAD_BATCH - (uint32_t)since, now_ns);
+		if (!done)
+			on_event(client, &events[i], now_ns);
+		i += done ? done : 1;
 	}
 	if (client->figures.messages != messages)
 		end_silence(client, now_ns);

@@ -8,7 +8,6 @@
 #include "bench/payload.h"
 #include "bench/pingpong_fail.h"
 
-#define UNSTAMPED_NS 1 /* a message that begins with the next reading, at a flush at the latest */
 #define UNSENT_STEPS_MAX 100000 /* messages that are counted one by one */
 
 /*
@@ -27,17 +26,19 @@ void pingpong_stamp(struct pingpong_client *client)
 	client->unstamped_count = 0;
 }
 
-/* The message that uses `begun_ns` begins with the next reading. */
-static void stamp_later(struct pingpong_client *client, uint64_t *begun_ns)
+void pingpong_stamp_flush(struct pingpong_client *client)
 {
-	if (client->unflushed == LOAD_BATCH) {
-		pingpong_stamp(client);
-		vly_flush(client->core);
-		client->unflushed = 0;
-	}
-	client->unflushed++;
-	*begun_ns = UNSTAMPED_NS;
-	client->unstamped[client->unstamped_count++] = begun_ns;
+	pingpong_stamp(client);
+	vly_flush(client->core);
+	client->unflushed = 0;
+}
+
+bool pingpong_not_sent(struct pingpong_client *client, struct ping *ping, int err)
+{
+	if (err != -EAGAIN && err != -ENOTCONN) /* else DRAINED follows, or CLOSED */
+		pingpong_fail(client, ping, &client->figures.errors.lost, err, "could not send: %s",
+			      strerror(-err));
+	return false;
 }
 
 bool pingpong_send_next(struct pingpong_client *client, struct ping *ping)
@@ -47,17 +48,12 @@ bool pingpong_send_next(struct pingpong_client *client, struct ping *ping)
 	int err;
 
 	if (!*begun_ns)
-		stamp_later(client, begun_ns);
+		pingpong_stamp_later(client, begun_ns);
 	if (!client->params.plain)
 		payload_fill(payload_base(ping->key, ping->sent), client->scratch, size_bytes);
 	err = vly_send(client->core, ping->conn, client->scratch, size_bytes);
-	if (err == -EAGAIN || err == -ENOTCONN)
-		return false; /* DRAINED follows, or CLOSED */
-	if (err < 0) {
-		pingpong_fail(client, ping, &client->figures.errors.lost, err, "could not send: %s",
-			      strerror(-err));
-		return false;
-	}
+	if (err < 0)
+		return pingpong_not_sent(client, ping, err);
 	ping->sent++;
 	client->figures.outstanding++;
 	return true;

@@ -139,6 +139,31 @@ Test(histogram, values_above_60_seconds_are_clipped_and_counted)
 	histogram_fini(&h);
 }
 
+/* Also where one of them lies beyond what is counted. */
+Test(histogram, recording_many_equals_recording_each)
+{
+	struct histogram each = made(), many = made();
+	uint64_t values[64], state = 5;
+
+	for (int round = 0; round < 100; round++) {
+		for (int i = 0; i < 64; i++) {
+			values[i] = scattered(&state);
+			if (round == 50 && i == 7)
+				values[i] = UINT64_MAX;
+			histogram_record(&each, values[i]);
+		}
+		histogram_record_all(&many, values, 64);
+	}
+	histogram_record_all(&many, values, 0);
+	cr_assert(same_counts(&each, &many));
+	cr_assert_eq(many.clipped, 1);
+	cr_assert_eq(many.min_ns, each.min_ns);
+	cr_assert_eq(many.max_ns, each.max_ns);
+	cr_assert(many.sum_ns == each.sum_ns);
+	histogram_fini(&each);
+	histogram_fini(&many);
+}
+
 Test(histogram, merging_equals_recording_both)
 {
 	struct histogram both = made(), left = made(), right = made();

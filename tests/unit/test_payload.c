@@ -56,6 +56,7 @@ Test(payload, one_wrong_bit_of_64_bytes_is_found)
 		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	cr_assert_not(payload_is_64(payload_base(payload_key(9, 9), 2), bytes), "the next message");
+	cr_assert_eq(payload_after(base), payload_base(payload_key(9, 9), 2));
 }
 
 Test(payload, each_single_wrong_byte_is_found_and_placed)
