@@ -11,7 +11,7 @@ struct batch {
 	bool news;           /* has rows other than DATA: something is due when it is released */
 };
 
-extern PyType_Spec batch_spec;
+extern PyType_Spec batch_spec, batch_rows_spec;
 
 /* Before the first listener or connection of the style. 0, or -1 with an exception. */
 int batch_prepare(struct engine *engine);
@@ -41,6 +41,13 @@ int batch_check(const struct batch *batch);
 
 /* The index of a row, negative ones from the end; -1 with an exception. */
 Py_ssize_t batch_row(const struct batch *batch, PyObject *index);
+
+/* Of a row: its Transport or None; its bytes. New references. */
+PyObject *batch_row_transport(struct batch *batch, Py_ssize_t row);
+PyObject *batch_row_bytes(struct batch *batch, Py_ssize_t row);
+
+/* Batch.__iter__. New reference, or NULL with an exception. */
+PyObject *batch_rows_new(struct batch *batch);
 
 /* Batch.reply and Batch.reply_all. */
 PyObject *batch_reply(struct batch *batch, PyObject *const *args, Py_ssize_t nargs);

@@ -43,14 +43,14 @@ static PyObject *get_released(struct batch *self, void *unused)
 
 /* ---- rows ---- */
 
-static PyObject *row_transport(struct batch *self, Py_ssize_t row)
+PyObject *batch_row_transport(struct batch *self, Py_ssize_t row)
 {
 	struct transport *transport = batch_find_conn(self->engine, self->arena->conns[row]);
 
 	return Py_NewRef(transport ? (PyObject *)transport : Py_None);
 }
 
-static PyObject *row_bytes(struct batch *self, Py_ssize_t row)
+PyObject *batch_row_bytes(struct batch *self, Py_ssize_t row)
 {
 	const struct arena *arena = self->arena;
 
@@ -62,13 +62,13 @@ static PyObject *row_bytes(struct batch *self, Py_ssize_t row)
 static PyObject *row_pair(struct batch *self, Py_ssize_t row)
 {
 	PyObject *pair = PyTuple_New(2);
-	PyObject *bytes = pair ? row_bytes(self, row) : NULL;
+	PyObject *bytes = pair ? batch_row_bytes(self, row) : NULL;
 
 	if (!bytes) {
 		Py_XDECREF(pair);
 		return NULL;
 	}
-	PyTuple_SET_ITEM(pair, 0, row_transport(self, row));
+	PyTuple_SET_ITEM(pair, 0, batch_row_transport(self, row));
 	PyTuple_SET_ITEM(pair, 1, bytes);
 	return pair;
 }
@@ -77,7 +77,7 @@ static PyObject *method_transport(struct batch *self, PyObject *index)
 {
 	Py_ssize_t row = batch_row(self, index);
 
-	return row < 0 ? NULL : row_transport(self, row);
+	return row < 0 ? NULL : batch_row_transport(self, row);
 }
 
 static PyObject *batch_subscript(struct batch *self, PyObject *index)
@@ -135,42 +135,28 @@ static Py_ssize_t count_data(const struct arena *arena)
 	return count;
 }
 
-/* An item for each DATA row. Making one calls no Python code, so the batch stays as it is. */
-static PyObject *batch_list(struct batch *self, PyObject *(*make)(struct batch *, Py_ssize_t))
+static PyObject *method_payloads(struct batch *self, PyObject *unused)
 {
 	Py_ssize_t at = 0;
 	PyObject *list;
 
+	(void)unused;
 	if (batch_check(self))
 		return NULL;
+	/* making bytes calls no Python code, so the batch stays as it is */
 	list = PyList_New(count_data(self->arena));
 	for (uint32_t i = 0; list && i < self->arena->rows; i++) {
-		PyObject *item;
+		PyObject *bytes;
 
 		if (!arena_is_data(self->arena, i))
 			continue;
-		item = make(self, i);
-		if (item)
-			PyList_SET_ITEM(list, at++, item);
+		bytes = batch_row_bytes(self, i);
+		if (bytes)
+			PyList_SET_ITEM(list, at++, bytes);
 		else
 			Py_CLEAR(list);
 	}
 	return list;
-}
-
-static PyObject *batch_iter(struct batch *self)
-{
-	PyObject *list = batch_list(self, row_pair);
-	PyObject *iterator = list ? PyObject_GetIter(list) : NULL;
-
-	Py_XDECREF(list);
-	return iterator;
-}
-
-static PyObject *method_payloads(struct batch *self, PyObject *unused)
-{
-	(void)unused;
-	return batch_list(self, row_bytes);
 }
 
 static PyObject *batch_repr(struct batch *self)
@@ -250,7 +236,7 @@ static PyType_Slot batch_slots[] = {
 		  "DATA rows.")},
 	{Py_tp_dealloc, SLOT(batch_dealloc)},
 	{Py_tp_traverse, SLOT(batch_traverse)},
-	{Py_tp_iter, SLOT(batch_iter)},
+	{Py_tp_iter, SLOT(batch_rows_new)},
 	{Py_tp_repr, SLOT(batch_repr)},
 	{Py_tp_methods, batch_methods},
 	{Py_tp_getset, batch_getset},

@@ -83,6 +83,7 @@ static int add_types(PyObject *module, struct state *state)
 	    add_type(module, "Conn", &conn_spec, state->transport_type, &state->conn_type) ||
 	    add_type(module, "Batch", &batch_spec, NULL, &state->batch_type) ||
 	    add_type(module, "_Column", &column_spec, NULL, &state->column_type) ||
+	    add_type(module, "_BatchRows", &batch_rows_spec, NULL, &state->batch_rows_type) ||
 	    add_type(module, "_Awaitable", &awaitable_spec, NULL, &state->awaitable_type) ||
 	    add_type(module, "Watch", &watch_spec, NULL, &state->watch_type) ||
 	    add_type(module, "Timer", &timer_spec, NULL, &state->timer_type))
@@ -166,6 +167,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->conn_type);
 	Py_VISIT(state->batch_type);
 	Py_VISIT(state->column_type);
+	Py_VISIT(state->batch_rows_type);
 	Py_VISIT(state->awaitable_type);
 	Py_VISIT(state->watch_type);
 	Py_VISIT(state->timer_type);
@@ -182,6 +184,7 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->conn_type);
 	Py_CLEAR(state->batch_type);
 	Py_CLEAR(state->column_type);
+	Py_CLEAR(state->batch_rows_type);
 	Py_CLEAR(state->awaitable_type);
 	Py_CLEAR(state->watch_type);
 	Py_CLEAR(state->timer_type);

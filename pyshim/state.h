@@ -34,7 +34,8 @@ struct engine;
 
 struct state {
 	PyTypeObject *engine_type, *listener_type, *transport_type, *conn_type;
-	PyTypeObject *batch_type, *column_type, *awaitable_type, *watch_type, *timer_type;
+	PyTypeObject *batch_type, *batch_rows_type, *column_type, *awaitable_type, *watch_type,
+		*timer_type;
 #define STATE_NAME_FIELD(name) PyObject *str_##name;
 	STATE_NAMES(STATE_NAME_FIELD)
 #undef STATE_NAME_FIELD

@@ -192,18 +192,35 @@ static int own_events(struct thread_link *t, struct vly_event **events)
 	return t->own_count;
 }
 
-/* Looks without sleeping for as long as spin_us says. */
+/* What own_events() tells, or the other thread's end, which `failed` tells. */
+static bool others_turn(struct thread_link *t)
+{
+	if (watches_any(t))
+		poll_fds(t, 0);
+	return t->own_count || atomic_load_explicit(&t->failed, memory_order_acquire);
+}
+
+/*
+ * Looks without sleeping for as long as spin_us says: true with a current chunk. At descriptors now and
+ * then only, as that is a system call; false with own events, if there are any.
+ */
 static bool spin(struct thread_link *t, uint64_t now_ns, uint64_t until_ns)
 {
+	uint64_t at_ns = now_ns, looked_ns = now_ns;
 	uint64_t spin_ns = t->options->config.idle == VLY_IDLE_BUSY ? until_ns - now_ns
 			   : t->options->config.idle == VLY_IDLE_ADAPTIVE
 				   ? t->options->config.spin_ns
 				   : 0;
 
-	while (spin_ns && vly_now_ns() - now_ns < spin_ns &&
-	       !atomic_load_explicit(&t->woken, memory_order_relaxed)) {
+	while (at_ns - now_ns < spin_ns && !atomic_load_explicit(&t->woken, memory_order_relaxed)) {
 		if (take_chunk(t, false))
 			return true;
+		at_ns = vly_now_ns();
+		if (at_ns - looked_ns < THREAD_LOOK_NS)
+			continue;
+		looked_ns = at_ns;
+		if (others_turn(t))
+			break;
 	}
 	return false;
 }
@@ -225,8 +242,11 @@ static int thread_poll(struct link *link, struct vly_event **events, int64_t tim
 		if (t->own_count)
 			return own_events(t, events);
 	}
+	t->own_count = 0;
 	if (timeout_ns && spin(t, now_ns, until_ns))
 		return current_events(t, events);
+	if (t->own_count)
+		return own_events(t, events);
 	for (;;) {
 		if (take_chunk(t, timeout_ns != 0 || t->fd_lent))
 			return current_events(t, events);

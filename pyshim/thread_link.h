@@ -99,6 +99,7 @@ struct backlog {
 };
 
 #define THREAD_WATCHES 16
+#define THREAD_LOOK_NS 50000      /* a thread that spins looks at watches no more often */
 #define THREAD_BLOCK_BYTES 65536u /* of a block of commands that is used again */
 
 enum core_state {

@@ -1,15 +1,17 @@
 #!/usr/bin/python3
 """python_costs.py - what a message costs in each style of the Python module, without a network
 
-usage: python_costs.py [--messages N] [--batch N] [--connections N,N,...] [--rounds N] [--styles S,S,...]
+usage: python_costs.py [--messages N] [--batch N,N,...] [--connections N,N,...] [--rounds N] [--styles S,S,...] [--threads]
 
 Completions come from a source inside the engine, in batches of messages of 64 bytes from connections in random order, and
 answers go into a sink: what is measured is the module and the interpreter. Nanoseconds of this process's CPU time per
-message, the median of the rounds, with staged prefetch and without. PYTHONPATH=build/pyshim for a build that is not installed.
+message, the median of the rounds, with staged prefetch and without; with --threads inline and in thread mode, both threads
+counted. PYTHONPATH=build/pyshim for a build that is not installed.
 """
 
 import argparse
 import asyncio
+import itertools
 import statistics
 import time
 
@@ -48,6 +50,14 @@ def payloads(batch):
     batch.reply_all([data for data in batch.payloads()])
 
 
+def numbers(batch):
+    """What volley_batch does: a view of all data gives the first 8 bytes of each message as an int."""
+    batch.reply_all()
+    total = 0
+    for number in batch.data.cast('Q')[::8].tolist():
+        total += number
+
+
 def columns(batch):
     batch.reply_all()
 
@@ -69,51 +79,54 @@ STYLES = {
     'coro': ('coro', coroutine, None),
     'batch': ('batch', None, rows),
     'payloads': ('batch', None, payloads),
+    'numbers': ('batch', None, numbers),
     'columns': ('batch', None, columns),
 }
 if numpy:
     STYLES['numpy'] = ('batch', None, Sums())
 
 
-def cost_ns(name, connections, prefetch, given):
-    """CPU time per message of one round."""
+def cost_ns(name, connections, batch, messages, **options):
+    """CPU time per message of one round. The source never ends."""
     style, factory, on_batch = STYLES[name]
-    warm = connections + given.messages // 8
-    nic = f'source:conns={connections},len=64,batch={given.batch},count={given.messages + warm}'
-    with volley.Engine(nic=nic, conns_max=connections + 16, prefetch=prefetch) as engine:
+    nic = f'source:conns={connections},len=64,batch={batch}'
+    with volley.Engine(nic=nic, conns_max=connections + 16, **options) as engine:
         engine.on_batch(on_batch)
         engine.listen('127.0.0.1:1', factory, style=style)
-        while engine.stats()['source_offered'] < warm:
-            engine.poll(0)
-        before = engine.stats()['source_offered']
-        polls = (given.messages + warm - before) // given.batch - 2
         poll = engine.poll
+        handled = -connections - messages // 8  # to begin with, they open
+        while handled < 0:
+            handled += poll(None)
+        handled = 0
         began = time.process_time_ns()
-        for _ in range(polls):
-            poll(0)
-        spent = time.process_time_ns() - began
-        return spent / (engine.stats()['source_offered'] - before)
+        while handled < messages:
+            handled += poll(None)
+        return (time.process_time_ns() - began) / handled
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--messages', type=int, default=400000)
-    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--batch', default='64')
     parser.add_argument('--connections', default='1000,10000,60000')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--styles', default=','.join(STYLES))
+    parser.add_argument('--threads', action='store_true')
     given = parser.parse_args()
-    print('| style | connections | ns, prefetch | ns, without |')
-    print('|---|---|---|---|')
-    for connections in map(int, given.connections.split(',')):
-        for name in given.styles.split(','):
-            # Interleaved, as the machine's speed drifts.
-            found = {True: [], False: []}
-            for _ in range(given.rounds):
-                for prefetch in found:
-                    found[prefetch].append(cost_ns(name, connections, prefetch, given))
-            print(f'| {name} | {connections:,} | {statistics.median(found[True]):.0f} | '
-                  f'{statistics.median(found[False]):.0f} |', flush=True)
+    ways = {'prefetch': {'prefetch': True}, 'without': {'prefetch': False}}
+    if given.threads:
+        ways = {'inline': {}, 'thread': {'mode': 'thread'}}
+    print(f'| style | connections | batch | {" | ".join(f"ns, {way}" for way in ways)} |')
+    print(f'|{"---|" * (3 + len(ways))}')
+    for connections, batch, name in itertools.product(given.connections.split(','), given.batch.split(','),
+                                                      given.styles.split(',')):
+        # Interleaved, as the machine's speed drifts.
+        found = {way: [] for way in ways}
+        for _ in range(given.rounds):
+            for way, options in ways.items():
+                found[way].append(cost_ns(name, int(connections), int(batch), given.messages, **options))
+        print(f'| {name} | {int(connections):,} | {batch} | '
+              f'{" | ".join(f"{statistics.median(costs):.0f}" for costs in found.values())} |', flush=True)
 
 
 if __name__ == '__main__':

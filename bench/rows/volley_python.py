@@ -134,17 +134,21 @@ class Ragged:
 
 
 def batch(engine, address, size):
-    """A loop over the messages of each batch."""
+    """A loop over the messages of each batch: an int of the first 8 bytes of each."""
     count = total = 0
     ragged = Ragged(size)
+    # In words, whose order is the machine's own; where that is another, or the size is odd: row by row.
+    step = size // 8 if sys.byteorder == "little" and size % 8 == 0 else 0
 
     def on_batch(rows):
         nonlocal count, total
-        messages = rows.payloads()
-        rows.reply_all(messages)
-        if rows.uniform == size > 7 and not ragged.open:
-            count += len(messages)
-            total += sum([first(data)[0] for data in messages])
+        rows.reply_all()
+        if step and rows.uniform == size and not ragged.open:
+            part = 0
+            for number in rows.data.cast("Q")[::step].tolist():
+                part += number
+            count += len(rows)
+            total += part
         else:
             ragged.take(rows)
 

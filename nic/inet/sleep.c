@@ -78,9 +78,13 @@ static void wait(struct vly_inet *inet, int64_t timeout_ns)
 
 void vly_inet_look(struct vly_inet *inet)
 {
-	/* embedded: the caller's loop must not find old edges */
-	if (inet->watched || inet->embedded)
-		wait(inet, 0);
+	/* embedded, and nothing to hand out: the caller's loop is about to sleep, and must not find old edges */
+	bool must = inet->embedded && !inet->nic.env->batch.count;
+
+	if (!must && (!inet->watched || inet->now_ns - inet->looked_ns < VLY_INET_LOOK_NS))
+		return;
+	inet->looked_ns = inet->now_ns;
+	wait(inet, 0);
 }
 
 /* When something happens without an arrival. */
@@ -110,7 +114,7 @@ void vly_inet_sleep(struct vly_inet *inet, int64_t timeout_ns)
 	    (timeout_ns < 0 || due_ns - inet->now_ns < (uint64_t)timeout_ns))
 		timeout_ns = (int64_t)(due_ns - inet->now_ns);
 	if (inet->wire->ops->fd(inet->wire) < 0) {
-		wait(inet, 0); /* nobody would wake us */
+		vly_inet_look(inet); /* nobody would wake us */
 		return;
 	}
 	if (!vly_inet_arm(inet)) {
@@ -160,6 +164,7 @@ int vly_inet_watch_fd(struct vly_inet *inet, struct vly_conn_head *head, int fd,
 		return error;
 	vly_tcp_of(head)->side = (uint32_t)fd;
 	inet->watched++;
+	inet->looked_ns = 0;
 	return 0;
 }
 

@@ -15,7 +15,13 @@ void vly_inet_sleep_close(struct vly_inet *inet);
  */
 void vly_inet_sleep(struct vly_inet *inet, int64_t timeout_ns);
 
-/* Watched descriptors without waiting; nothing if there are none. */
+/*
+ * Watched descriptors without waiting, a system call: a core that has frames to care for, or polls without
+ * sleeping, looks no more often than this.
+ */
+#define VLY_INET_LOOK_NS 50000
+
+/* Looks if it is time and there are any; always before the outer loop of an embedded core may sleep. */
 void vly_inet_look(struct vly_inet *inet);
 
 /* Polls readable when any of those has something; the wire is armed from now on. */

@@ -67,6 +67,7 @@ struct vly_inet {
 	struct vly_alarm alarm; /* vly_inet_watch() */
 	int poll_fd;            /* epoll over the wire, the wake-up, watched descriptors */
 	uint32_t watched;       /* how many of those */
+	uint64_t looked_ns;     /* when vly_inet_look() last did */
 	bool embedded;          /* vly_core_fd() was called */
 	bool armed;             /* embedded: the wire is */
 	/* vly_ip_begin .. vly_ip_end */

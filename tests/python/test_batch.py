@@ -2,6 +2,7 @@
 """test_batch.py - rows and columns: what they hold, what numpy reads, what is sent back"""
 
 import array
+import gc
 import unittest
 
 import volley
@@ -112,6 +113,36 @@ class Columns(Case):
             return True
 
         self.assertTrue(self.first(self.source(), look))
+
+    def test_rows_that_are_kept_stay_what_they_were(self):
+        """A loop gives the same tuple again and again if nobody has it, and never otherwise."""
+        def look(batch):
+            kept = list(batch)
+            self.assertEqual([data for _, data in kept], batch.payloads())
+            self.assertEqual([transport.handle for transport, _ in kept], list(batch.conns))
+            self.assertTrue(all(gc.is_tracked(pair) for pair in kept))
+            rows = iter(batch)
+            first = next(rows)
+            gc.collect()
+            self.assertEqual((first, next(rows), next(rows)), (batch[0], batch[1], batch[2]))
+            self.assertEqual(len([None for _ in batch]), len(batch))
+            self.assertEqual(len(list(rows)), len(batch) - 3)
+            self.assertEqual(list(rows), [])
+            return True
+
+        for prefetch in (True, False):
+            self.assertTrue(self.first(self.source(prefetch=prefetch), look))
+
+    def test_a_loop_over_rows_ends_with_their_release(self):
+        def look(batch):
+            seen = []
+            with self.assertRaisesRegex(ValueError, 'released'):
+                for _, data in batch:
+                    seen.append(data)
+                    batch.release()
+            return len(seen)
+
+        self.assertEqual(self.first(self.source(), look), 1)
 
     def test_openings_ends_and_errors_are_rows(self):
         kinds = []

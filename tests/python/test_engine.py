@@ -156,6 +156,17 @@ class Polling(Case):
                 engine.watch(one, select.POLLIN, lambda fd, mask: seen.append(one.recv(1)))
                 poll_until(engine, lambda: seen == [b'x'], 'the byte')
 
+    def test_watches_report_to_a_thread_that_spins(self):
+        def spin():
+            with volley.Engine(mode='thread', idle='busy', conns_max=16) as engine:
+                engine.watch(one, select.POLLIN, lambda fd, mask: None)
+                engine.poll(0)  # every other poll begins with a look
+                two.send(b'x')
+                return engine.poll(None)
+
+        one, two = socket.socketpair()
+        with one, two:
+            self.assertEqual(Thread(spin).join(), 1)
 
     def test_watches_report_beside_batches_without_end(self):
         """Idle policies differ in whether a pipe for signals is watched, too."""
@@ -561,8 +572,9 @@ class Processes(unittest.TestCase):
                 pids = set()
                 deadline = time.monotonic() + PATIENCE_S
                 while len(pids) < 2 and time.monotonic() < deadline:
-                    with contextlib.suppress(ConnectionError), connect(port) as peer:
-                        pids.add(int(receive_line(peer)))
+                    with (contextlib.suppress(ConnectionError, ValueError), connect(port) as peer,
+                          peer.makefile('rb') as lines):
+                        pids.add(int(lines.readline()))
                 self.assertEqual(len(pids), 2)
                 self.assertNotIn(child.pid, pids)
                 child.send_signal(signal.SIGTERM)
@@ -576,16 +588,6 @@ class Processes(unittest.TestCase):
                 done = python(code.replace('engine.run', 'import threading, socket; threading.Timer(0.5, lambda: '
                                            'socket.create_connection(listener.sockname)).start(); engine.run'), nic)
                 self.assertIn('1 of 2 processes failed, statuses [3]', done.stderr)
-
-
-def receive_line(peer):
-    line = b''
-    while not line.endswith(b'\n'):
-        part = peer.recv(100)
-        if not part:
-            raise ConnectionError
-        line += part
-    return line
 
 
 if __name__ == '__main__':
