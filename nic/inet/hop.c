@@ -340,6 +340,24 @@ uint16_t vly_hop_take(struct vly_inet *inet, uint32_t dst)
 	return index_of(&inet->hops, hop);
 }
 
+static void doubt(struct vly_inet *inet, struct vly_hop *hop)
+{
+	if (hop->state < VLY_HOP_READY || inet->now_ns - hop->asked_ns < VLY_HOP_ASK_NS ||
+	    vly_mac_equal(hop->eth, inet->wire->mac))
+		return;
+	/* of one that is being asked already the tries go on counting */
+	if (hop->state == VLY_HOP_READY)
+		hop->tries = 0;
+	hop->state = VLY_HOP_STALE;
+	ask(inet, hop);
+}
+
+void vly_hop_doubt(struct vly_inet *inet, uint16_t index)
+{
+	if (index != VLY_NO_HOP)
+		doubt(inet, &inet->hops.table[index]);
+}
+
 void vly_hop_put(struct vly_inet *inet, uint16_t index)
 {
 	assert(index < inet->hops.count);
@@ -400,9 +418,8 @@ static void request_in(struct vly_inet *inet, const struct vly_arp_header *arp, 
 		hop = add(inet, ip, VLY_HOP_ASKING);
 	if (hop && (hop->state == VLY_HOP_ASKING || vly_mac_equal(hop->eth, arp->sender_mac))) {
 		learn(inet, hop, arp->sender_mac);
-	} else if (hop && inet->now_ns - hop->asked_ns >= VLY_HOP_ASK_NS) {
-		hop->state = VLY_HOP_STALE;
-		ask(inet, hop);
+	} else if (hop) {
+		doubt(inet, hop);
 	}
 	/* Of several cores on one port that one answers at whose queue it came in. */
 	if (copy)
@@ -433,6 +450,16 @@ static void reply_in(struct vly_inet *inet, const struct vly_frame *frame,
 	learn(inet, hop, arp->sender_mac);
 }
 
+/* About himself, to everybody: not believed, but reason enough to ask whom we know otherwise. */
+static void announcement_in(struct vly_inet *inet, const struct vly_arp_header *arp)
+{
+	struct vly_hop *hop =
+		arp->sender_ip == arp->target_ip ? find(inet, arp->sender_ip) : NULL;
+
+	if (hop && hop->state >= VLY_HOP_READY && !vly_mac_equal(hop->eth, arp->sender_mac))
+		doubt(inet, hop);
+}
+
 void vly_arp_input(struct vly_inet *inet, const struct vly_frame *frame)
 {
 	const struct vly_arp_header *arp;
@@ -442,6 +469,8 @@ void vly_arp_input(struct vly_inet *inet, const struct vly_frame *frame)
 		drop = VLY_DROP_ARP_CONFLICT;
 	if (!drop && !vly_route_own(&inet->route, arp->target_ip))
 		drop = VLY_DROP_ARP_NOT_OURS;
+	if (drop == VLY_DROP_ARP_NOT_OURS)
+		announcement_in(inet, arp);
 	if (drop) {
 		inet->drops[drop]++;
 		return;

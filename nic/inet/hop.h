@@ -94,6 +94,9 @@ static_assert(VLY_HOPS_MAX < VLY_NO_HOP, "indices are short");
  */
 uint16_t vly_hop_take(struct vly_inet *inet, uint32_t dst);
 
+/* What is sent there is not answered: it may have another address by now. Asked for, no oftener than once a second. */
+void vly_hop_doubt(struct vly_inet *inet, uint16_t hop);
+
 /* Gives the reference back. */
 void vly_hop_put(struct vly_inet *inet, uint16_t hop);
 
@@ -109,7 +112,8 @@ void vly_hops_unblock(struct vly_inet *inet);
 
 /*
  * A whole ARP frame. Requests for own addresses are answered, and teach who asked; answers count
- * only where they were asked for. A neighbour known by another address is asked, not believed.
+ * only where they were asked for. A neighbour known by another address is asked, not believed; so is one
+ * that announces another address to everybody.
  */
 void vly_arp_input(struct vly_inet *inet, const struct vly_frame *frame);
 

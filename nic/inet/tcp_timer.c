@@ -109,6 +109,7 @@ static void on_rto(struct vly_inet *inet, struct vly_tcp *tcp)
 	inet->stats.tcp_rto++;
 	if (!count_retry(inet, tcp))
 		return;
+	vly_hop_doubt(inet, tcp->hop);
 	tcp->rtx_base = inet->now;
 	if (!side || side->seg_head == VLY_NO_SEG) {
 		resend_only_segment(inet, tcp);
@@ -238,6 +239,7 @@ static void handshake_due(struct vly_inet *inet, struct vly_tcp *tcp)
 	if (!vly_tick_before(inet->now, due)) {
 		if (!count_retry(inet, tcp))
 			return;
+		vly_hop_doubt(inet, tcp->hop);
 		tcp->rtx_base = inet->now;
 		tcp->bits |= VLY_TCP_B_REXMIT;
 		inet->stats.tcp_retransmit++;

@@ -38,6 +38,7 @@ struct hand {
 	uint32_t room;  /* frames that tx_take lends at most */
 	uint32_t asked; /* calls of tx_take */
 	bool answers_arp;
+	bool moved; /* the peer has another address, which is the last one's but for its end */
 	uint64_t slow_ns; /* the clock moves on by so much while a burst is received */
 	struct cutter *cutter;
 	uint32_t cut, pieces; /* long segments so far, and the frames they were made of */
@@ -112,13 +113,15 @@ static inline uint32_t hand_tx_take(struct vly_wire *wire, uint64_t now_ns,
 static inline bool hand_arp(const struct vly_frame *frame)
 {
 	const struct vly_arp_header *arp;
-	uint8_t reply[VLY_ARP_FRAME_BYTES];
+	uint8_t reply[VLY_ARP_FRAME_BYTES], mac[6];
 
+	memcpy(mac, hand_peer_mac, sizeof(mac));
+	mac[5] ^= hand.moved;
 	if (((const struct vly_eth *)frame->data)->type != htons(VLY_ETH_ARP))
 		return false;
 	if (hand.answers_arp && !vly_arp_parse(frame->data, frame->len, &arp)) {
 		vly_arp_write(reply, &(struct vly_arp_opts){.operation = VLY_ARP_REPLY,
-							    .sender_mac = hand_peer_mac,
+							    .sender_mac = mac,
 							    .target_mac = hand.wire.mac,
 							    .sender_ip = arp->target_ip,
 							    .target_ip = arp->sender_ip});

@@ -228,6 +228,51 @@ Test(hop, a_request_in_anothers_name_does_not_take_its_traffic)
 	inet_rig_close(rig);
 }
 
+Test(hop, an_announcement_of_another_address_makes_us_ask_and_no_more)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+
+	rig_time(rig, 2 * RIG_SECOND);
+	/* of the address that we know: nothing new */
+	rig_arp(rig, VLY_ARP_REQUEST, rig_peer_mac, FRAME_SRC_IP, FRAME_SRC_IP);
+	cr_assert_eq(rig_sent(rig), 0);
+	for (unsigned i = 0; i < 10; i++)
+		rig_arp(rig, i & 1 ? VLY_ARP_REPLY : VLY_ARP_REQUEST, rig_other_mac, FRAME_SRC_IP,
+			FRAME_SRC_IP);
+	cr_assert_eq(rig_sent(rig), 1); /* once a second */
+	cr_assert_eq(arp_out(rig, 0)->operation, htons(VLY_ARP_REQUEST));
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_STALE);
+	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
+	rig_arp(rig, VLY_ARP_REPLY, rig_other_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_other_mac));
+	inet_rig_close(rig);
+}
+
+Test(hop, one_that_is_doubted_is_asked_once_a_second_and_serves_meanwhile)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+
+	rig_time(rig, 2 * RIG_SECOND);
+	for (unsigned i = 0; i < 10; i++)
+		vly_hop_doubt(&rig->inet, hop);
+	cr_assert_eq(rig_sent(rig), 1);
+	cr_assert(rig_send(rig, hop, 1));
+	cr_assert_eq(rig_sent(rig), 1);
+	rig_arp(rig, VLY_ARP_REPLY, rig_peer_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_READY);
+	/* it has just answered */
+	vly_hop_doubt(&rig->inet, hop);
+	cr_assert_eq(rig_sent(rig), 0);
+	vly_hop_doubt(&rig->inet, VLY_NO_HOP);
+	inet_rig_close(rig);
+}
+
 Test(hop, who_uses_our_address_is_counted_and_not_heard)
 {
 	struct inet_rig *rig = inet_rig_open();
