@@ -187,6 +187,17 @@ class Doctor(Dpdk):
         self.assertIn('no device of its own', done.err)
         self.assertIn('ask one', self.complaint(2, 'doctor', '--plan', '--port', 'uring'))
 
+    def test_what_keeps_an_engine_from_opening_is_one_line_however_many_cores(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) < 2:
+            self.skipTest('needs two CPUs')
+        for options in ('port=9,eal="--vdev=net_null0"',
+                        f'port=0,bufs=100,eal="--vdev=net_memif0,role=server,socket=volley-cli-{os.getpid()}"'):
+            done = self.volley('echo-server', f'--cpus={cpus[0]},{cpus[1]}', '10.0.0.1:7',
+                               f'--nic=inet:dpdk,{options},ip=10.0.0.1/24')
+            self.assertNotEqual(done.code, 0)
+            self.assertEqual(len(done.err.splitlines()), 1, done)
+
 
 if __name__ == '__main__':
     sys.exit(unittest.main())
