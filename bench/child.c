@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,10 +21,29 @@
 
 #define CONTROL_FD 3
 #define NS_PER_MS INT64_C(1000000)
+#define NICE_FIRST (-20)
+
+static bool first; /* children go before others */
 
 int child_adopt_orphans(void)
 {
 	return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? 0 : -errno;
+}
+
+bool child_go_first(void)
+{
+	int own = getpriority(PRIO_PROCESS, 0);
+
+	first = setpriority(PRIO_PROCESS, 0, NICE_FIRST) == 0;
+	if (first)
+		(void)setpriority(PRIO_PROCESS, 0, own);
+	return first;
+}
+
+void child_step_back(void)
+{
+	if (getpriority(PRIO_PROCESS, 0) < 0)
+		(void)setpriority(PRIO_PROCESS, 0, 0);
 }
 
 /* In the child: async-signal-safe until exec. */
@@ -34,6 +54,8 @@ static _Noreturn void become(const char *command, int death_signal, pid_t parent
 	sigset_t none;
 
 	(void)setpgid(0, 0);
+	if (first)
+		(void)setpriority(PRIO_PROCESS, 0, NICE_FIRST);
 	(void)prctl(PR_SET_PDEATHSIG, death_signal);
 	/* The parent may have died before the line above. */
 	if (getppid() != parent)

@@ -2,6 +2,7 @@
 #ifndef VLY_BENCH_CHILD_H
 #define VLY_BENCH_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,6 +17,15 @@ int child_adopt_orphans(void);
  * or -errno.
  */
 int child_spawn_self(const char *command, int death_signal, pid_t *pid, int *control_fd);
+
+/*
+ * From now on children, and what they start, go before everything else on their CPUs that is not first as
+ * well (nice -20). False: that is not permitted, and nothing changes.
+ */
+bool child_go_first(void);
+
+/* What this thread of such a child does itself can wait for what it has started; others stay as they are. */
+void child_step_back(void);
 
 /* Waits until `pid` has ended; after timeout_ns it gets SIGKILL. Returns its wait status. */
 int child_wait(pid_t pid, int64_t timeout_ns);

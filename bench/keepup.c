@@ -24,6 +24,8 @@
 #define ATTEMPTS_MAX 9
 #define NS_PER_MS UINT64_C(1000000)
 #define RATE_LIMIT 1e9
+#define UNDER_WAY 1024u
+#define DEPTH_MAX 64u
 
 enum key {
 	KEY_SOURCE = 0x500,
@@ -350,6 +352,8 @@ static void refuse(const struct keepup *keepup)
 			COMMAND,
 			"--rate, --runs, --preset, --think, --reconnect and --syscalls have no meaning "
 			"here: the rate is what is looked for");
+	if (keepup->setting.feed == FEED_INTERNAL && o->shape.arrivals_given)
+		usage_error(COMMAND, "--arrivals is about a network; name one with --source");
 	if (keepup->start > keepup->max || keepup->min > keepup->start)
 		usage_error(COMMAND, "--start is not between --min-rate and --max-rate");
 	if (keepup->plot_path && o->json_path && strcmp(o->json_path, "-") == 0)
@@ -369,6 +373,17 @@ static void refuse(const struct keepup *keepup)
 			    "--duration: at most 30 s are allowed from the internal source");
 }
 
+/*
+ * Of a connection: so that a thousand messages may be under way. What is due beyond that waits in the load
+ * generator, and its wait counts.
+ */
+static uint32_t depth_for(uint32_t connections)
+{
+	uint32_t depth = UNDER_WAY / connections;
+
+	return depth < 1 ? 1 : depth > DEPTH_MAX ? DEPTH_MAX : depth;
+}
+
 static void finish(struct keepup *keepup)
 {
 	struct load_options *o = &keepup->options;
@@ -383,13 +398,16 @@ static void finish(struct keepup *keepup)
 	if (!o->warmup_given)
 		o->warmup_ns = (network ? 300 : 200) * NS_PER_MS;
 	if (network && o->depth == 1)
-		o->depth = 64; /* else a connection would wait for its answer */
+		o->depth = depth_for(o->connections);
+	/* evenly, as from the internal source */
+	o->shape.constant = network && !(o->shape.arrivals_given && !o->shape.constant);
 	keepup->plan.window_ns = o->duration_ns;
 	keepup->plan.limit_ns = keepup->limits_ns[0];
 	keepup->plan.warmup_ns = o->warmup_ns;
 	if (keepup->max == 0)
 		keepup->max = network ? 10e6 : 40e6;
 	refuse(keepup);
+	o->shape.arrivals_given = false; /* there is no --rate that it would be about */
 	load_options_finish(o);
 	for (unsigned int i = 0; i < keepup->rows_count; i++) {
 		struct keepup_row *row = &keepup->rows[i];
@@ -470,9 +488,12 @@ static int run(struct keepup *keepup)
 		return code;
 	progress_init(&keepup->progress, keepup->rows_count * 30,
 		      keepup->plan.warmup_ns + keepup->plan.window_ns + KEEPUP_TRIAL_OVERHEAD_NS);
-	fprintf(stderr, "volley keepup: consumer on CPU %s, messages from CPU %s; seed %llu\n",
+	fprintf(stderr, "volley keepup: consumer on CPU %s, messages from CPU %s%s; seed %llu\n",
 		cpus_format(&o->server_cpus, server, sizeof(server)),
-		cpus_format(&o->load_cpus, load, sizeof(load)), (unsigned long long)o->seed);
+		cpus_format(&o->load_cpus, load, sizeof(load)),
+		child_go_first() ? ", before others (nice -20)"
+				 : ", nice as it is (a higher priority is not permitted)",
+		(unsigned long long)o->seed);
 	keepup_prove_generator(keepup);
 	for (unsigned int i = 0; i < keepup->rows_count; i++) {
 		struct keepup_row *row = &keepup->rows[i];

@@ -1,6 +1,7 @@
 /* load.c - the phases of a run: opening, connecting, warming up, measuring, judging */
 #include "bench/load.h"
 
+#include "bench/child.h"
 #include "bench/load_state.h"
 
 #include "volley/volley.h"
@@ -176,6 +177,7 @@ static int connect_all(struct load *load)
 					   "could not start load thread %u on CPU %d: %s", i,
 					   load->cores[i].cpu, strerror(-err));
 	}
+	child_step_back(); /* its samples would take milliseconds from the cores */
 	while (up_sum(load) < params->connections) {
 		uint64_t now_ns;
 

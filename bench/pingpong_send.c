@@ -82,6 +82,20 @@ static void plan_next(struct pingpong_client *client, struct ping *ping, struct 
 	pace->due_ns = due_ns < NEVER_NS - client->start_ns ? client->start_ns + due_ns : NEVER_NS;
 }
 
+/* Nothing but the time keeps its next message from being sent. */
+static bool may_wait(const struct pingpong_client *client, const struct ping *ping,
+		     const struct pace *pace)
+{
+	return ping->sent < limit_of(client, ping) && pace->due_ns < client->end_ns;
+}
+
+/* The first of the agenda, which it is, is not in it any more. */
+static void leave(struct pingpong_client *client, struct ping *ping)
+{
+	(void)agenda_pop(&client->agenda);
+	ping->entered = false;
+}
+
 /* Sends what is due, and enters what will be. */
 static void send_timed(struct pingpong_client *client, struct ping *ping, uint64_t now_ns)
 {
@@ -99,7 +113,7 @@ static void send_timed(struct pingpong_client *client, struct ping *ping, uint64
 		else
 			pace->due_ns = NEVER_NS; /* until the echo */
 	}
-	if (ping->sent < limit && !ping->entered && pace->due_ns < client->end_ns) {
+	if (!ping->entered && may_wait(client, ping, pace)) {
 		agenda_push(&client->agenda, pace->due_ns, (uint32_t)(ping - client->pings));
 		ping->entered = true;
 	}
@@ -129,16 +143,23 @@ uint64_t pingpong_client_tick(struct pingpong_client *client, uint64_t now_ns)
 	under_way_until(client, now_ns);
 	while (agenda_next_ns(&client->agenda) <= now_ns) {
 		uint64_t late_ns = now_ns - agenda_next_ns(&client->agenda);
-		struct ping *ping = &client->pings[agenda_pop(&client->agenda)];
+		struct ping *ping = &client->pings[agenda_first(&client->agenda)];
+		struct pace *pace = pace_of(client, ping);
 
-		ping->entered = false;
-		if (!client->running || ping->state != PING_UP)
+		if (!client->running || ping->state != PING_UP) {
+			leave(client, ping);
 			continue;
+		}
 		figures->lags++;
 		figures->lag_sum_ns += late_ns;
 		if (late_ns > figures->lag_max_ns)
 			figures->lag_max_ns = late_ns;
+		/* meanwhile it stays the first: nobody else is entered */
 		pingpong_send_due(client, ping, now_ns);
+		if (may_wait(client, ping, pace) && pace->due_ns > now_ns)
+			agenda_delay(&client->agenda, pace->due_ns);
+		else
+			leave(client, ping);
 	}
 	/* vly_poll() flushes first */
 	pingpong_stamp(client);

@@ -24,10 +24,27 @@ uint64_t schedule_random(uint64_t seed, uint64_t id, uint64_t number)
 	return x ^ x >> 31;
 }
 
-/* Exponential with mean 1, from (0, 37): the logarithm of 53 bits. */
+/*
+ * Exponential with mean 1, from [0, 37): minus the logarithm of u = 2^exponent (1 + t), which is 53 bits
+ * below 1. ln(1 + t) is t times a polynomial, fitted at 2000 Chebyshev nodes, wrong by 1.4e-7 at most: a
+ * load generator that draws 4 million of them a second notices that log() takes 20 ns.
+ */
 static double exponential(uint64_t bits)
 {
-	return -log(((double)(bits >> 11) + 0.5) * 0x1p-53);
+	union {
+		double number;
+		uint64_t bits;
+	} u = {.number = ((double)(bits >> 11) + 0.5) * 0x1p-53};
+	double exponent = (double)((int64_t)(u.bits >> 52) - 1023);
+	double t, tt, low, high;
+
+	u.bits = (u.bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1023) << 52;
+	t = u.number - 1;
+	tt = t * t;
+	low = (0.9999998102 - 0.4999744938 * t) + (0.3327617657 - 0.2449961172 * t) * tt;
+	high = (0.1775702399 - 0.1078536791 * t) + (0.0442141923 - 0.0085746762 * t) * tt;
+	/* just below u = 1 the error could make time run backwards */
+	return fmax(-exponent * M_LN2 - t * (low + high * tt * tt), 0);
 }
 
 schedule_place schedule_first(const struct schedule *schedule, uint32_t id)

@@ -186,6 +186,7 @@ static int start_server(struct supervisor *s, const struct words *words)
 	s->server = fork();
 	if (s->server == 0)
 		become_server(s, words, out[1], err[1], failure[1], parent);
+	child_step_back();
 	perf_started(&s->perf);
 	close(out[1]);
 	close(err[1]);
