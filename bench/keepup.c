@@ -24,6 +24,7 @@
 #define ATTEMPTS_MAX 9
 #define NS_PER_MS UINT64_C(1000000)
 #define RATE_LIMIT 1e9
+#define PATIENCE_NS (4000 * NS_PER_MS)
 #define UNDER_WAY 1024u
 #define DEPTH_MAX 64u
 
@@ -393,6 +394,8 @@ static void finish(struct keepup *keepup)
 	keepup->plan.setting = &keepup->setting;
 	keepup->plan.interrupted = &keepup->interrupted;
 	keepup->plan.progress = &keepup->progress;
+	keepup->plan.full_pace = keepup->full_pace;
+	keepup->plan.patience_ns = keepup->attempts > 1 ? PATIENCE_NS : 0;
 	if (!o->duration_given)
 		o->duration_ns = (network ? 1000 : 500) * NS_PER_MS;
 	if (!o->warmup_given)

@@ -29,10 +29,13 @@ struct keepup_overload {
 struct keepup_answer {
 	struct search searches[KEEPUP_LIMITS]; /* by lag limit */
 	bool known[KEEPUP_LIMITS];             /* the search came to its end */
+	bool slowed;                           /* never at its full pace: perhaps too low */
 	bool limited;                          /* the generator was the limit: a lower bound */
 	double kappa;                          /* of its C control; NAN: not measured */
 	struct keepup_overload overloads[KEEPUP_OVERLOADS];
 	double cpu_us_per_msg, batch_p50, taken_share; /* of the confirming trial */
+	double ghz,
+		ghz_rate; /* effective, of the consumer's CPUs at the highest rate that passed */
 	enum run_status status;
 	char reason[RUN_REASON_BYTES];
 };
@@ -59,6 +62,7 @@ struct keepup {
 	unsigned int rows_count;
 	double limits_ns[KEEPUP_LIMITS];
 	double start, min, max; /* of the searches, messages per second */
+	double full_pace[2];    /* see struct trial_plan */
 	uint32_t attempts;      /* of a trial that the machine disturbed */
 	bool no_overload, resume;
 	const char *plot_path; /* NULL: none */

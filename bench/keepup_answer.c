@@ -131,6 +131,7 @@ enum column {
 	COL_RATE_SHORT,
 	COL_KAPPA,
 	COL_US,
+	COL_GHZ,
 	COL_BATCH,
 	COL_GOODPUT,
 	COL_RECOVERY,
@@ -172,6 +173,7 @@ static void fill(struct sheet_row *cells, const struct keepup_row *row)
 	set_rate(cells, COL_RATE_SHORT, answer, 1);
 	set(cells, COL_KAPPA, 2, row->consumer->control ? (double)NAN : answer->kappa, "");
 	set(cells, COL_US, 3, answer->cpu_us_per_msg, "");
+	set(cells, COL_GHZ, 2, answer->ghz, "");
 	set(cells, COL_BATCH, 0, answer->batch_p50, "");
 	set(cells, COL_GOODPUT, 0, twice->known ? twice->goodput_share * 100 : (double)NAN, "%");
 	if (twice->known && isinf(twice->recovery_ns))
@@ -183,8 +185,9 @@ static void fill(struct sheet_row *cells, const struct keepup_row *row)
 
 static void print_table(const struct keepup *keepup, FILE *out)
 {
-	static const char *const heads[COLS] = {
-		"consumer", NULL, NULL, "of C", "us/msg", "batch", "goodput at 2x", "back after"};
+	static const char *const heads[COLS] = {"consumer",  NULL,  NULL,    "of C",
+						"us/msg",    "GHz", "batch", "goodput at 2x",
+						"back after"};
 	struct sheet_row *rows = calloc(keepup->rows_count + 1, sizeof(*rows));
 	struct sheet sheet = {
 		.columns_count = COLS, .rows = rows, .rows_count = keepup->rows_count};
@@ -229,6 +232,11 @@ void keepup_print(const struct keepup *keepup, FILE *out)
 			keepup->generator < KEEPUP_GENERATOR_MARGIN * keepup->ceiling
 				? ": not a fifth more is left to prove that the consumer was the limit"
 				: "");
+	for (unsigned int i = 0; i < keepup->rows_count; i++)
+		if (keepup->rows[i].answer.slowed)
+			fprintf(words,
+				"Others used the cores of these CPUs all the time in some trials of %s: its rates may be too low.\n",
+				keepup->rows[i].consumer->variant.name);
 	for (unsigned int i = 0; i < keepup->rows_count; i++)
 		if (keepup->rows[i].answer.taken_share > 0.01)
 			fprintf(words,

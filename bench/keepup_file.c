@@ -111,6 +111,8 @@ static int keep_line(struct keepup *keepup, json_t *line, FILE *out)
 		    trial.run.status == RUN_UNAVAILABLE)
 			return 0;
 		keepup->file.runs[trial.run.status]++;
+		keepup->full_pace[0] = fmax(keepup->full_pace[0], trial.full_pace);
+		keepup->full_pace[1] = fmax(keepup->full_pace[1], trial.load_full_pace);
 		name = name_of(keepup, name);
 		if (name && keepup_past_add(keepup, name, &trial) != 0)
 			return -ENOMEM;
@@ -254,15 +256,16 @@ void keepup_file_answers(struct keepup *keepup)
 						 "at_max",
 						 answer->known[k] && answer->searches[k].at_max));
 		keepup_sentence(keepup, row, sentence, sizeof(sentence));
-		result_write(&keepup->file,
-			     json_pack("{s:s, s:s, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:s}",
-				       "type", "answer", "variant", row->consumer->variant.name,
-				       "status", run_status_name(answer->status), "reason",
-				       answer->reason[0] ? answer->reason : NULL, "rates", rates,
-				       "generator_limited", answer->limited, "kappa",
-				       number(answer->kappa), "overloads", overloads_json(answer),
-				       "generator_msg_per_s", number(keepup->generator),
-				       "c_ceiling_msg_per_s", number(keepup->ceiling), "sentence",
-				       sentence));
+		result_write(
+			&keepup->file,
+			json_pack("{s:s, s:s, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:s}",
+				  "type", "answer", "variant", row->consumer->variant.name,
+				  "status", run_status_name(answer->status), "reason",
+				  answer->reason[0] ? answer->reason : NULL, "rates", rates,
+				  "generator_limited", answer->limited, "kappa",
+				  number(answer->kappa), "effective_ghz", number(answer->ghz),
+				  "overloads", overloads_json(answer), "generator_msg_per_s",
+				  number(keepup->generator), "c_ceiling_msg_per_s",
+				  number(keepup->ceiling), "sentence", sentence));
 	}
 }

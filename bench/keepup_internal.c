@@ -65,7 +65,7 @@ static uint64_t window_ns(const struct trial_spec *spec)
 {
 	if (spec->kind == TRIAL_OVERLOAD)
 		return OVERLOAD_NS;
-	return spec->kind == TRIAL_CONFIRM ? spec->plan->confirm_ns : spec->plan->window_ns;
+	return spec->kind == TRIAL_CONFIRM ? trial_confirm_ns(spec) : spec->plan->window_ns;
 }
 
 static void describe_source(const struct trial_spec *spec, char *text, size_t text_bytes)

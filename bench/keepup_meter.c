@@ -282,6 +282,8 @@ void meter_file_take(const struct meter_file *file, const struct trial_spec *spe
 
 	window_ns = meter_read(&m->window_end_ns) - meter_read(&m->window_begin_ns);
 	r->window_s = (double)window_ns / 1e9;
+	r->window_begin_ns = meter_read(&m->window_begin_ns);
+	r->window_end_ns = meter_read(&m->window_end_ns);
 	trial->offered = sum_of(m->offered_slices, first, last);
 	trial->consumed = sum_of(m->consumed_slices, first, last);
 	/* whole life: a message that was dropped or lost at any time was */

@@ -18,7 +18,7 @@ static void set_up(const struct trial_spec *spec, struct load_options *o)
 {
 	*o = *spec->plan->options;
 	o->shape.rate_msg_per_s = spec->rate;
-	o->duration_ns = spec->kind == TRIAL_CONFIRM ? spec->plan->confirm_ns
+	o->duration_ns = spec->kind == TRIAL_CONFIRM ? trial_confirm_ns(spec)
 						     : spec->plan->window_ns;
 	if (spec->kind == TRIAL_OVERLOAD)
 		o->duration_ns = OVERLOAD_NS;

@@ -8,6 +8,7 @@
 
 #define OVERLOAD_ATTEMPTS 3
 #define GOODPUT_MIN 0.9
+#define SLOWED_MAX 5 /* attempts more, where others used the core */
 #define RECOVERY_MAX_NS 1e9
 #define PROOF_MIN 100e3 /* msg/s: any generator can do less */
 #define FASTEST 1e9     /* as fast as it can */
@@ -105,7 +106,9 @@ static void give_up(struct keepup_row *row, const struct trial *trial)
 static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind,
 		    double rate, double limit_ns)
 {
-	for (uint32_t attempt = 1; attempt <= keepup->attempts; attempt++) {
+	uint32_t slowed = 0;
+
+	for (uint32_t attempt = 1; attempt <= keepup->attempts + slowed; attempt++) {
 		const struct trial *trial = keepup_trial(keepup, row, kind, rate, 0, attempt);
 
 		if (!trial)
@@ -119,10 +122,20 @@ static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_ki
 				row->answer.cpu_us_per_msg = trial->run.server_cpu_us_per_msg;
 				row->answer.batch_p50 = trial->batch_p50;
 			}
+			if (kind == TRIAL_CONFIRM || rate > row->answer.ghz_rate) {
+				row->answer.ghz_rate = rate;
+				row->answer.ghz = trial->run.server_ghz;
+			}
 			return 1;
 		}
 		if (trial_generator_limited(trial))
 			row->answer.limited = true;
+		if (keepup->attempts > 1 && slowed < SLOWED_MAX &&
+		    trial_slowed(trial, keepup->full_pace)) {
+			slowed++;
+			continue;
+		}
+		row->answer.slowed |= trial_slowed(trial, keepup->full_pace);
 		if (!trial_doubtful(trial))
 			return 0;
 		row->answer.taken_share = fmax(row->answer.taken_share, trial->taken_share);
@@ -140,8 +153,15 @@ static bool search(struct keepup *keepup, struct keepup_row *row, unsigned int i
 	struct search *search = &row->answer.searches[index];
 	unsigned int after = keepup->no_overload || index > 0 ? 0 : KEEPUP_OVERLOADS;
 
+	double full_pace = keepup->full_pace[0];
+
 	search_begin(search, keepup->start, keepup->min, keepup->max);
 	while (search->phase != SEARCH_DONE) {
+		/* what failed may have failed on a core that was not all ours: look at it again */
+		if (keepup->full_pace[0] * TRIAL_PACE_MIN > full_pace) {
+			full_pace = keepup->full_pace[0];
+			search_begin(search, keepup->start, keepup->min, keepup->max);
+		}
 		expect(keepup, search_left(search) + after);
 		int passed =
 			keeps_up(keepup, row,
@@ -186,7 +206,7 @@ void keepup_search_row(struct keepup *keepup, struct keepup_row *row)
 	struct keepup_answer *answer = &row->answer;
 
 	answer->status = RUN_OK;
-	answer->cpu_us_per_msg = answer->batch_p50 = answer->kappa = (double)NAN;
+	answer->cpu_us_per_msg = answer->batch_p50 = answer->kappa = answer->ghz = (double)NAN;
 	if (row->unavailable[0]) {
 		answer->status = RUN_UNAVAILABLE;
 		snprintf(answer->reason, sizeof(answer->reason), "%s", row->unavailable);

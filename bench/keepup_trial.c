@@ -1,6 +1,8 @@
 /* keepup_trial.c - one trial of volley keepup: a consumer, a rate, and what became of the messages */
 #include "bench/keepup_trial.h"
 
+#include "bench/keepup_pace.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #define LATE_LIMIT_NS 100e3 /* the generator's median lateness beyond which it is the limit */
 #define TAKEN_MIN 0.003     /* of a CPU: a third of what the 99th percentile looks at */
 #define EXCLUDED_MAX 0.5    /* of the messages: what is left says nothing about the whole */
+#define HOPELESS 1.25       /* as fast by its pace, and so much more: still behind */
 #define CLEARLY_BEHIND 0.9  /* of what was offered */
 
 const char *trial_kind_name(enum trial_kind kind)
@@ -46,13 +49,26 @@ void trial_blank(const struct trial_spec *spec, struct trial *trial)
 	trial->rest_rate = spec->rest_rate > 0 ? spec->rest_rate : UNKNOWN;
 }
 
+uint64_t trial_confirm_ns(const struct trial_spec *spec)
+{
+	uint64_t ns = spec->plan->confirm_ns;
+
+	for (uint32_t i = 1; i < spec->attempt && ns / 2 >= spec->plan->window_ns; i++)
+		ns /= 2;
+	return ns;
+}
+
 void trial_execute(const struct trial_spec *spec, struct trial *trial)
 {
+	struct keepup_pace pace;
+
 	trial_blank(spec, trial);
+	keepup_pace_begin(&pace, spec);
 	if (spec->plan->setting->feed == FEED_INTERNAL)
 		trial_internal(spec, trial);
 	else
 		trial_network(spec, trial);
+	keepup_pace_end(&pace, spec, trial);
 }
 
 void trial_fini(struct trial *trial)
@@ -89,6 +105,21 @@ static bool all_taken(const struct trial *trial)
 bool trial_keeps_up(const struct trial *trial, double lag_ns)
 {
 	return trial->run.status == RUN_OK && all_taken(trial) && trial->lag_ns[RUN_P99] <= lag_ns;
+}
+
+/* From inside the generator has time to spare. */
+static bool load_matters(const struct trial *trial)
+{
+	return isnan(trial->generator_taken_share);
+}
+
+bool trial_slowed(const struct trial *trial, const double full_pace[2])
+{
+	/* nobody doubles what it does */
+	if (trial->consumed * HOPELESS * full_pace[0] < trial->offered * trial->pace)
+		return false;
+	return trial->pace_low < TRIAL_PACE_MIN * full_pace[0] ||
+	       (load_matters(trial) && trial->load_pace_low < TRIAL_PACE_MIN * full_pace[1]);
 }
 
 bool trial_doubtful(const struct trial *trial)
@@ -142,6 +173,11 @@ static const struct {
 	FIGURE(taken_share),
 	FIGURE(generator_taken_share),
 	FIGURE(excluded_share),
+	{"pace_op_per_ns", offsetof(struct trial, pace)},
+	{"pace_low_op_per_ns", offsetof(struct trial, pace_low)},
+	{"load_pace_low_op_per_ns", offsetof(struct trial, load_pace_low)},
+	{"full_pace_op_per_ns", offsetof(struct trial, full_pace)},
+	{"load_full_pace_op_per_ns", offsetof(struct trial, load_full_pace)},
 	FIGURE(gc_pauses),
 	FIGURE(gc_pause_total_ns),
 	FIGURE(gc_pause_max_ns),
@@ -221,6 +257,8 @@ int trial_from_json(const json_t *line, struct trial *trial)
 							     run_percentile_names[i]));
 	trial->run.window_s = number_of(json_object_get(line, "window_s"));
 	trial->run.rate_msg_per_s = number_of(json_object_get(line, "rate_msg_per_s"));
+	trial->run.server_ghz =
+		number_of(json_object_get(json_object_get(line, "effective_ghz"), "server"));
 	trial->run.server_cpu_us_per_msg = number_of(json_object_get(line, "cpu_us_per_msg"));
 	trial->run.attempt = (uint32_t)json_integer_value(json_object_get(line, "attempt"));
 	trial->run.limited = limited_of(line);

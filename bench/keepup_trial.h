@@ -29,9 +29,14 @@ struct trial_plan {
 	struct consumer_setting *setting;
 	uint64_t window_ns, warmup_ns, confirm_ns;
 	double limit_ns; /* of the lag: what has recovered is within it */
+	/* the best that the first CPU of the consumer, and of the generator, were seen to do: operations/ns */
+	double *full_pace;
+	uint64_t patience_ns; /* for both of them to have it before a trial begins; 0: none */
 	const atomic_bool *interrupted;
 	struct progress *progress;
 };
+
+#define TRIAL_PACE_MIN 0.75 /* of the full one: below it somebody else uses the core */
 
 struct trial_spec {
 	const struct trial_plan *plan;
@@ -62,11 +67,20 @@ struct trial {
 	double taken_share;           /* of either CPU's time in the window, by others */
 	double generator_taken_share; /* of the generator's: so much less was offered */
 	double excluded_share; /* of the window's messages: no lag is taken from them, see docs/keepup.md */
+	double pace, pace_low; /* of the consumer's CPU in the window: median, 10th percentile */
+	double load_pace_low;
+	double full_pace, load_full_pace; /* as known by then */
 	double gc_pauses, gc_pause_total_ns, gc_pause_max_ns, blocks_growth, rss_growth_bytes;
 	double exceptions, slowed_by_ns;
 	double goodput, recovery_ns;    /* of an overload: msg/s; INFINITY: not within the trial */
 	char culprit[RUN_REASON_BYTES]; /* who lost what; "" */
 };
+
+/*
+ * How long a confirming trial is. Each attempt is half as long as the one before, down to a search's: on
+ * a core that others use now and then, long trials all meet them.
+ */
+uint64_t trial_confirm_ns(const struct trial_spec *spec);
 
 /* Runs it. To be given to trial_fini(), whatever became of it. */
 void trial_execute(const struct trial_spec *spec, struct trial *trial);
@@ -74,6 +88,12 @@ void trial_fini(struct trial *trial);
 
 /* Whether it shows that the consumer kept up, with so much lag at the 99th percentile. */
 bool trial_keeps_up(const struct trial *trial, double lag_ns);
+
+/*
+ * Others used the core of one of its CPUs for more than a tenth of the window: what it did not do says
+ * nothing. By what is known of the full pace by now.
+ */
+bool trial_slowed(const struct trial *trial, const double full_pace[2]);
 
 /* It failed, but by so little, or on a machine so restless, that it is worth another attempt. */
 bool trial_doubtful(const struct trial *trial);

@@ -125,6 +125,7 @@ static void open_window(struct live *live)
 		live->calm = live->calm_before;
 	}
 	live->began = live->opened = true;
+	live->result->window_begin_ns = vly_now_ns();
 	loader_open_window(&live->loader);
 }
 
@@ -149,6 +150,7 @@ static void pass_samples(struct live *live)
 		open_window(live);
 	if (loader->ended && !live->end_asked) {
 		live->end_asked = true;
+		live->result->window_end_ns = now;
 		disturbance_take(&live->calm_after);
 		live->sample_by_ns = now + SAMPLE_PATIENCE_NS;
 		server_ask_sample(live->server, true);

@@ -112,6 +112,7 @@ struct run_result {
 	bool measured; /* the window was reached: the counts below are real */
 	uint64_t messages;
 	double window_s, rate_msg_per_s;
+	uint64_t window_begin_ns, window_end_ns; /* as the bench saw it; 0: it did not */
 	double latency_mean_ns, latency_max_ns, latency_ns[RUN_PERCENTILES];
 	double little; /* rate * mean latency / messages under way */
 	char *hdr;     /* owned; NULL */

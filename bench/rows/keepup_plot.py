@@ -31,10 +31,16 @@ def read(path):
     return header, trials, answers
 
 
+def slowed(line):
+    """Somebody else used the core of the consumer's CPU."""
+    pace, full = (line["keepup"].get(key) for key in ("pace_low_op_per_ns", "full_pace_op_per_ns"))
+    return bool(pace and full and pace < 0.75 * full)
+
+
 def best(lines, percentile):
     """(rate, lag) by rate: of several trials at one rate, the least disturbed."""
     found = {}
-    for line in lines:
+    for line in [line for line in lines if not slowed(line)] or lines:
         lag = line["keepup"]["lag_ns"].get(percentile)
         rate = line["offered_msg_per_s"]
         # Of a few messages that nobody disturbed a percentile says nothing about the others.

@@ -1,0 +1,18 @@
+/* keepup_pace.h - trials at the full pace of their CPUs: when to begin one, and how it was meanwhile */
+#ifndef VLY_BENCH_KEEPUP_PACE_H
+#define VLY_BENCH_KEEPUP_PACE_H
+
+#include "bench/keepup_trial.h"
+#include "bench/pace.h"
+
+struct keepup_pace {
+	struct pace_watch consumer, load;
+};
+
+/* Begins to watch; with a patience, returns when both CPUs have their full pace, or that is over. */
+void keepup_pace_begin(struct keepup_pace *pace, const struct trial_spec *spec);
+
+/* Ends that, and fills in what it was in the trial's window; what is the full pace may have grown. */
+void keepup_pace_end(struct keepup_pace *pace, const struct trial_spec *spec, struct trial *trial);
+
+#endif
