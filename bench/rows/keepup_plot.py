@@ -31,20 +31,20 @@ def read(path):
     return header, trials, answers
 
 
-def slowed(line):
-    """Somebody else used the core of the consumer's CPU."""
-    pace, full = (line["keepup"].get(key) for key in ("pace_low_op_per_ns", "full_pace_op_per_ns"))
-    return bool(pace and full and pace < 0.75 * full)
+def fair(line):
+    """Nobody else used the core, and a percentile is of most of the messages."""
+    trial = line["keepup"]
+    pace, full = trial.get("pace_low_op_per_ns"), trial.get("full_pace_op_per_ns")
+    return not (pace and full and pace < 0.75 * full) and not (trial["excluded_share"] or 0) > 0.5
 
 
 def best(lines, percentile):
-    """(rate, lag) by rate: of several trials at one rate, the least disturbed."""
+    """(rate, lag) by rate: of several trials at one rate, the least disturbed; if all were, better those than none."""
     found = {}
-    for line in [line for line in lines if not slowed(line)] or lines:
+    for line in [line for line in lines if fair(line)] or lines:
         lag = line["keepup"]["lag_ns"].get(percentile)
         rate = line["offered_msg_per_s"]
-        # Of a few messages that nobody disturbed a percentile says nothing about the others.
-        if lag and not (line["keepup"]["excluded_share"] or 0) > 0.5:
+        if lag:
             found[rate] = min(lag, found.get(rate, lag))
     return sorted(found.items())
 
