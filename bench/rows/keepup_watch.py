@@ -48,7 +48,7 @@ def calibrated_delay(wanted_ns):
     """A function that takes so many nanoseconds when it is called, and what it really takes."""
     clock = time.perf_counter_ns
     target = wanted_ns
-    rounds = max(20, min(4000, 4000000 // wanted_ns))  # some 4 ms
+    rounds = max(5, min(200, 200000 // wanted_ns))  # some 0.2 ms: shorter than what keeps others from the CPU
 
     def delay():
         end = clock() + target
@@ -58,7 +58,7 @@ def calibrated_delay(wanted_ns):
     def cost():
         # The loop around it is not part of it.
         best = None
-        for _ in range(5):
+        for _ in range(25):
             begin = clock()
             for _ in range(rounds):
                 pass
