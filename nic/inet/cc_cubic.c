@@ -74,8 +74,15 @@ static void cubic_acked(struct vly_tcp *tcp, struct vly_side *side, uint32_t byt
 	uint64_t target = window_at(tcp, side, now - side->cc.epoch + rtt);
 
 	target = VLY_MAX(VLY_MIN(target, (uint64_t)tcp->cwnd + tcp->cwnd / 2), (uint64_t)tcp->cwnd);
-	/* what Reno with beta 0.7 would have: 3 (1 - beta) / (1 + beta) = 9/17 segments per window */
-	side->cc.w_est += (uint32_t)((uint64_t)bytes * tcp->mss * 9 / 17 / tcp->cwnd);
+	/*
+	 * What Reno would have: with beta 0.7, 3 (1 - beta) / (1 + beta) = 9/17 segments per window are what
+	 * makes up for cutting less; a whole one from where the last loss was on (4.3).
+	 */
+	uint64_t reno = (uint64_t)bytes * tcp->mss;
+
+	if (side->cc.w_est < side->cc.prior)
+		reno = reno * 9 / 17;
+	side->cc.w_est += (uint32_t)(reno / tcp->cwnd);
 	/* (target - cwnd) / cwnd segments for each one acknowledged */
 	uint64_t grow = (target - tcp->cwnd) * bytes / tcp->cwnd + side->cc.acked;
 
@@ -91,6 +98,7 @@ static uint32_t cubic_cut(struct vly_tcp *tcp, struct vly_side *side, uint32_t c
 {
 	(void)now;
 	side->cc.epoch = 0;
+	side->cc.prior = cwnd;
 	/* fast convergence: a flow that had to give way gives up a little more */
 	if (cwnd < side->cc.w_max)
 		side->cc.w_max =

@@ -53,6 +53,26 @@ Test(cc, cubic_follows_its_curve)
 	cr_assert_gt(tcp.cwnd, 100 * MSS);
 }
 
+/* RFC 9438, 4.3: where Reno would have more, 9/17 segments per window up to where the loss was, then one. */
+Test(cc, cubic_grows_as_reno_beyond_the_window_of_the_last_loss)
+{
+	struct vly_tcp tcp = {.mss = MSS, .srtt = 8 * 977 /* 1 ms */};
+	struct vly_side side = {0};
+	double window[61];
+	uint32_t now = 1;
+
+	tcp.cwnd = vly_cc_cubic.cut(&tcp, &side, 40 * MSS, now);
+	for (unsigned i = 0; i <= 60; i++, now += 977) {
+		uint32_t round = tcp.cwnd;
+
+		window[i] = tcp.cwnd / (double)MSS;
+		for (uint32_t acked = 0; acked < round; acked += MSS)
+			vly_cc_cubic.acked(&tcp, &side, MSS, now);
+	}
+	cr_assert_float_eq(window[17], 28 + 9, 0.5, "%.2f", window[17]);
+	cr_assert_float_eq(window[60] - window[40], 20, 1, "%.2f", window[60] - window[40]);
+}
+
 Test(cc, cubic_that_had_to_give_way_again_aims_lower)
 {
 	struct vly_tcp tcp = {.mss = MSS};
