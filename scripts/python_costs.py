@@ -106,10 +106,10 @@ def cost_ns(name, connections, batch, messages, **options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--messages', type=int, default=400000)
+    parser.add_argument('--messages', type=int, default=100000)
     parser.add_argument('--batch', default='64')
     parser.add_argument('--connections', default='1000,10000,60000')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--styles', default=','.join(STYLES))
     parser.add_argument('--threads', action='store_true')
     given = parser.parse_args()
@@ -118,15 +118,15 @@ def main():
         ways = {'inline': {}, 'thread': {'mode': 'thread'}}
     print(f'| style | connections | batch | {" | ".join(f"ns, {way}" for way in ways)} |')
     print(f'|{"---|" * (3 + len(ways))}')
-    for connections, batch, name in itertools.product(given.connections.split(','), given.batch.split(','),
-                                                      given.styles.split(',')):
-        # Interleaved, as the machine's speed drifts.
-        found = {way: [] for way in ways}
-        for _ in range(given.rounds):
-            for way, options in ways.items():
-                found[way].append(cost_ns(name, int(connections), int(batch), given.messages, **options))
-        print(f'| {name} | {int(connections):,} | {batch} | '
-              f'{" | ".join(f"{statistics.median(costs):.0f}" for costs in found.values())} |', flush=True)
+    styles = given.styles.split(',')
+    for connections, batch in itertools.product(given.connections.split(','), given.batch.split(',')):
+        # All in turn, again and again, as the machine's speed drifts.
+        found = {each: [] for each in itertools.product(styles, ways)}
+        for _, (name, way) in itertools.product(range(given.rounds), found):
+            found[name, way].append(cost_ns(name, int(connections), int(batch), given.messages, **ways[way]))
+        for name in styles:
+            print(f'| {name} | {int(connections):,} | {batch} | '
+                  f'{" | ".join(f"{statistics.median(found[name, way]):.0f}" for way in ways)} |', flush=True)
 
 
 if __name__ == '__main__':
