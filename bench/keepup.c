@@ -503,7 +503,13 @@ static int run(struct keepup *keepup)
 		char text[1024];
 
 		if (atomic_load_explicit(&keepup->interrupted, memory_order_relaxed)) {
-			row->answer.status = RUN_INTERRUPTED;
+			row->answer = (struct keepup_answer){
+				.status = RUN_INTERRUPTED,
+				.kappa = (double)NAN,
+				.cpu_us_per_msg = (double)NAN,
+				.batch_p50 = (double)NAN,
+				.ghz = (double)NAN,
+			};
 			continue;
 		}
 		keepup_search_row(keepup, row);

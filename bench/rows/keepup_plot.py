@@ -111,10 +111,12 @@ def main():
     panels[0].xaxis.set_major_formatter(lambda rate, _: rate_text(rate).removesuffix("/s"))
     panels[0].yaxis.set_major_formatter(lambda lag, _: f"{lag:g}")
     words, labels = panels[0].get_legend_handles_labels()
-    figure.legend(words, labels, fontsize=9, loc="upper right", ncols=len(labels))
+    # beside the title, where there is room for both
+    beside = columns > 1
+    figure.legend(words, labels, fontsize=9, loc="upper right" if beside else "lower right", ncols=len(labels))
     figure.suptitle(f"source {settings['source']}, work {settings['work']}, {header['plan']['connections']} connections",
                     fontsize=10, x=0.01, ha="left")
-    figure.tight_layout(rect=(0, 0, 1, 0.99))
+    figure.tight_layout(rect=(0, 0 if beside else 0.08, 1, 0.99))
     figure.savefig(sys.argv[2], dpi=100, metadata={"Date": None} if sys.argv[2].endswith(".svg") else None)
 
 
