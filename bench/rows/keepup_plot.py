@@ -38,10 +38,12 @@ def fair(line):
     return not (pace and full and pace < 0.75 * full) and not (trial["excluded_share"] or 0) > 0.5
 
 
-def best(lines, percentile):
+def best(lines, percentile, limit_ns):
     """(rate, lag) by rate: of several trials at one rate, the least disturbed; if all were, better those than none."""
     found = {}
-    for line in [line for line in lines if fair(line)] or lines:
+    # What passed has passed, whoever disturbed it.
+    shown = [line for line in lines if fair(line) or (line["keepup"]["lag_ns"]["p99"] or limit_ns + 1) <= limit_ns]
+    for line in shown or lines:
         lag = line["keepup"]["lag_ns"].get(percentile)
         rate = line["offered_msg_per_s"]
         if lag:
@@ -59,7 +61,7 @@ def rate_text(rate):
 def draw(axes, lines, answer, limits_ns):
     """One consumer: percentiles of its lag against what was offered, and the highest rates that it keeps up with."""
     for percentile, label, style, colour in PERCENTILES:
-        points = best(lines, percentile)
+        points = best(lines, percentile, max(limits_ns))
         axes.plot([rate for rate, _ in points], [lag / 1e3 for _, lag in points], style, color=colour, label=label,
                   linewidth=1.6 if percentile == "p99" else 1.1, marker="o" if percentile == "p99" else None,
                   markersize=2.5)
