@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "pyshim/meter.h"
 #include "tests/support/leak.h"
@@ -208,4 +209,46 @@ Test(generator, the_same_seed_gives_the_same_connections_in_the_same_order)
 	order(12, other);
 	cr_expect_arr_eq(first, again, sizeof(first));
 	cr_expect_arr_neq(first, other, sizeof(first));
+}
+
+/* One message that came at `stamp_ns`, taken now. */
+static void take_one(uint64_t stamp_ns)
+{
+	struct vly_event event = {.kind = VLY_DATA, .len = 64, .stamp_ns = stamp_ns};
+	uint64_t now_ns = vly_now_ns();
+
+	meter_batch(meter, &event, 1, now_ns, now_ns);
+}
+
+Test(generator, a_long_callback_is_the_consumers_own_whoever_took_some_of_it)
+{
+	const struct timespec nap = {.tv_nsec = 2000000};
+	uint64_t begin_ns = vly_now_ns(), cpu_ns, ran_ns, gone_ns, excluded;
+
+	meter = aligned_alloc(alignof(struct meter), sizeof(*meter));
+	memset(meter, 0, sizeof(*meter));
+	atomic_store_explicit(&meter->polls_only, 1, memory_order_relaxed);
+	atomic_store_explicit(&meter->window_end_ns, UINT64_MAX, memory_order_relaxed);
+	take_one(begin_ns);
+	/* others had the CPU, and nothing else happened */
+	excluded = meter_read(&meter->excluded);
+	nanosleep(&nap, NULL);
+	take_one(begin_ns);
+	cr_expect_eq(meter_read(&meter->excluded), excluded + 1);
+	/* that is made up for */
+	for (int i = 0; i < 1000 && meter_read(&meter->disturbed); i++)
+		take_one(vly_now_ns());
+	excluded = meter_read(&meter->excluded);
+	begin_ns = vly_now_ns();
+	cpu_ns = meter_thread_cpu_ns();
+	nanosleep(&nap, NULL);
+	do {
+		ran_ns = meter_thread_cpu_ns() - cpu_ns;
+		gone_ns = vly_now_ns() - begin_ns;
+	} while (ran_ns * 4 < gone_ns * 3 && gone_ns < 2000000000u);
+	take_one(begin_ns);
+	/* on a CPU that others use for most of two seconds nothing can be said */
+	if (ran_ns * 4 >= gone_ns * 3)
+		cr_expect_eq(meter_read(&meter->excluded), excluded);
+	free(meter);
 }
