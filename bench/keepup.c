@@ -468,6 +468,15 @@ static int exit_code_of(const struct keepup *keepup)
 	return code;
 }
 
+/* Of a row that was not reached. */
+static const struct keepup_answer never_measured = {
+	.status = RUN_INTERRUPTED,
+	.kappa = (double)NAN,
+	.cpu_us_per_msg = (double)NAN,
+	.batch_p50 = (double)NAN,
+	.ghz = (double)NAN,
+};
+
 static int run(struct keepup *keepup)
 {
 	struct load_options *o = &keepup->options;
@@ -503,13 +512,7 @@ static int run(struct keepup *keepup)
 		char text[1024];
 
 		if (atomic_load_explicit(&keepup->interrupted, memory_order_relaxed)) {
-			row->answer = (struct keepup_answer){
-				.status = RUN_INTERRUPTED,
-				.kappa = (double)NAN,
-				.cpu_us_per_msg = (double)NAN,
-				.batch_p50 = (double)NAN,
-				.ghz = (double)NAN,
-			};
+			row->answer = never_measured;
 			continue;
 		}
 		keepup_search_row(keepup, row);
