@@ -233,6 +233,14 @@ static const char *environment_of(const struct result_data *data, const char *ke
 	return text ? text : "unknown";
 }
 
+/* Pieces of a window, which older files do not tell. */
+static int turns_of(const struct result_data *data)
+{
+	const json_t *turns = json_object_get(json_object_get(data->header, "plan"), "turns");
+
+	return turns ? (int)json_integer_value(turns) : 1;
+}
+
 /* What else differs between the files, and so may be the cause. */
 static void print_differences(const struct result_data *data)
 {
@@ -255,6 +263,9 @@ static void print_differences(const struct result_data *data)
 		if (!json_equal(a, b))
 			fprintf(stderr, "volley compare: warning: %s differs\n", plan_keys[i]);
 	}
+	if (turns_of(&data[0]) != turns_of(&data[1]))
+		fprintf(stderr, "volley compare: warning: turns differ: %d and %d\n",
+			turns_of(&data[0]), turns_of(&data[1]));
 	for (int i = 0; i < 2; i++)
 		if (data[i].interrupted)
 			fprintf(stderr, "volley compare: warning: %s was interrupted\n",

@@ -129,6 +129,13 @@ static void open_window(struct live *live)
 	loader_open_window(&live->loader);
 }
 
+/* Whether a sample of the window's end is still to come. */
+static bool awaits_sample(const struct live *live)
+{
+	return live->end_asked && !live->server->after.taken && live->server->control.fd >= 0 &&
+	       !live->server->failed && vly_now_ns() < live->sample_by_ns;
+}
+
 static void pass_samples(struct live *live)
 {
 	struct loader *loader = &live->loader;
@@ -155,13 +162,12 @@ static void pass_samples(struct live *live)
 		live->sample_by_ns = now + SAMPLE_PATIENCE_NS;
 		server_ask_sample(live->server, true);
 	}
-}
-
-/* Whether a sample of the window's end is still to come. */
-static bool awaits_sample(const struct live *live)
-{
-	return live->end_asked && !live->server->after.taken && live->server->control.fd >= 0 &&
-	       !live->server->failed && vly_now_ns() < live->sample_by_ns;
+	if (live->end_asked && !live->closed && !awaits_sample(live)) {
+		live->closed = true;
+		/* between turns the load goes on until the sample is taken: an idle server would look cheap */
+		if (live->spec->turns > 1)
+			loader_close_window(loader);
+	}
 }
 
 /* Whether the run goes on. */
@@ -232,11 +238,12 @@ bool live_step(struct live *live)
 
 /* --- turns --- */
 
-static bool server_polls(const struct live *live)
+/* "sleep": it waits in the kernel, as we know of it. */
+static bool server_sleeps(const struct live *live)
 {
 	const struct variant *variant = live->spec->variant;
 
-	return variant && strcmp(variant->idle_policy, "busy") == 0;
+	return !variant || strcmp(variant->idle_policy, "sleep") == 0;
 }
 
 void live_pause(struct live *live)
@@ -244,14 +251,14 @@ void live_pause(struct live *live)
 	live->paused = true;
 	if (live->load_polls && live->loader.pid)
 		kill(live->loader.pid, SIGSTOP);
-	if (server_polls(live))
-		server_pause(live->server, true);
+	if (!server_sleeps(live))
+		server_pause(live->server, strcmp(live->spec->variant->idle_policy, "busy") == 0);
 }
 
 static void unpause(struct live *live)
 {
-	if (server_polls(live))
-		server_pause(live->server, false);
+	if (!server_sleeps(live))
+		server_go_on(live->server);
 	if (live->load_polls && live->loader.pid)
 		kill(live->loader.pid, SIGCONT);
 	live->paused = false;
@@ -261,7 +268,7 @@ void live_go_on(struct live *live, uint64_t patience_ns)
 {
 	if (live->paused)
 		unpause(live);
-	live->begin_asked = live->opened = live->end_asked = false;
+	live->begin_asked = live->opened = live->end_asked = live->closed = false;
 	live->deadline_ns = vly_now_ns() + patience_ns;
 	loader_go_on(&live->loader);
 }

@@ -18,7 +18,7 @@ struct live {
 	struct loader loader;
 	struct vly_addr target;
 	int loop; /* of a row on one; -1 */
-	bool begin_asked, opened, end_asked, interrupt_sent;
+	bool begin_asked, opened, end_asked, closed, interrupt_sent;
 	uint64_t deadline_ns, sample_by_ns;
 	struct speed server_before, server_after, load_before, load_after;
 	struct disturbance calm_before, calm_after;

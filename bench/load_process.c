@@ -17,6 +17,7 @@
 #define GO_PATIENCE_NS INT64_C(10000000000)
 
 static atomic_bool interrupted;
+static uint32_t turns;
 
 /* A kind of load with its own client: one line each in workloads[]. */
 struct workload {
@@ -44,6 +45,21 @@ static double finite_or_0(double value)
 	return isfinite(value) ? value : 0;
 }
 
+/* How long the bench may take to say "go" before the load goes on without; 0: it does not wait. */
+static int64_t patience_ns(enum load_phase phase)
+{
+	switch (phase) {
+	case LOAD_WINDOW_BEGIN: /* the server's cost is sampled first: the window opens when this returns */
+		return GO_PATIENCE_NS;
+	case LOAD_WINDOW_END: /* and once more, while messages go on */
+		return turns > 1 ? GO_PATIENCE_NS : 0;
+	case LOAD_HELD: /* others have their turns; if the bench dies, its end of the socket closes */
+		return -1;
+	default:
+		return 0;
+	}
+}
+
 static void tell_phase(enum load_phase phase, void *arg)
 {
 	struct control *control = arg;
@@ -51,13 +67,7 @@ static void tell_phase(enum load_phase phase, void *arg)
 
 	(void)control_send(control, json_pack("{s:s, s:i, s:s}", "type", "phase", "phase",
 					      (int)phase, "name", load_phase_name(phase)));
-	if (phase != LOAD_WINDOW_BEGIN && phase != LOAD_HELD)
-		return;
-	/*
-	 * The server's cost is sampled first: the window opens when this returns. Others may have their
-	 * turns for as long as they take; if the bench dies, its end of the socket closes.
-	 */
-	if (control_receive(control, &message, phase == LOAD_HELD ? -1 : GO_PATIENCE_NS) == 1)
+	if (patience_ns(phase) && control_receive(control, &message, patience_ns(phase)) == 1)
 		json_decref(message);
 }
 
@@ -197,6 +207,7 @@ static int run(struct control *control, const json_t *start)
 	for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
 		if (strcmp(workloads[i].name, name) == 0)
 			workload = &workloads[i];
+	turns = (uint32_t)control_int(start, "turns", 1);
 	struct load_params params = {
 		.nic = control_text(start, "nic", NULL),
 		.cpus = cpus.list,
@@ -206,7 +217,7 @@ static int run(struct control *control, const json_t *start)
 		.depth = (uint32_t)control_int(start, "depth", 0),
 		.warmup_ns = (uint64_t)control_int(start, "warmup_ns", 0),
 		.duration_ns = (uint64_t)control_int(start, "duration_ns", 0),
-		.turns = (uint32_t)control_int(start, "turns", 1),
+		.turns = turns,
 		.seed = (uint64_t)control_int(start, "seed", 0),
 		.connect_timeout_ns = control_int(start, "connect_timeout_ns", 0),
 		.stall_timeout_ns = control_int(start, "stall_timeout_ns", 0),

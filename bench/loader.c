@@ -88,6 +88,11 @@ void loader_open_window(struct loader *loader)
 		(void)control_send(&loader->control, json_pack("{s:s}", "type", "go"));
 }
 
+void loader_close_window(struct loader *loader)
+{
+	loader_open_window(loader);
+}
+
 void loader_go_on(struct loader *loader)
 {
 	loader->begun = loader->ended = loader->held = false;

@@ -34,6 +34,9 @@ int loader_start(struct loader *loader, const char *workload, const struct vly_a
 /* The window may open: the "begin" phase was seen and the server is sampled. */
 void loader_open_window(struct loader *loader);
 
+/* With turns: the server was sampled behind the window, and the load may pause. */
+void loader_close_window(struct loader *loader);
+
 /* The next turn may begin, or, after the last, the end. */
 void loader_go_on(struct loader *loader);
 

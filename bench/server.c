@@ -66,20 +66,28 @@ int server_start(struct server *server, const struct words *words, const struct 
 	return err;
 }
 
-void server_pause(struct server *server, bool pause)
+static void send_or_close(struct server *server, json_t *message)
 {
-	if (server->control.fd >= 0 &&
-	    control_send(&server->control, json_pack("{s:s}", "type", pause ? "pause" : "go on")))
+	if (server->control.fd < 0)
+		json_decref(message);
+	else if (control_send(&server->control, message))
 		control_fini(&server->control);
+}
+
+void server_pause(struct server *server, bool surely)
+{
+	send_or_close(server, json_pack("{s:s, s:b}", "type", "pause", "surely", (int)surely));
+}
+
+void server_go_on(struct server *server)
+{
+	send_or_close(server, json_pack("{s:s}", "type", "go on"));
 }
 
 void server_ask_sample(struct server *server, bool at_end)
 {
-	if (server->control.fd < 0)
-		return;
-	if (control_send(&server->control,
-			 json_pack("{s:s, s:s}", "type", "sample", "id", at_end ? "end" : "begin")))
-		control_fini(&server->control);
+	send_or_close(server,
+		      json_pack("{s:s, s:s}", "type", "sample", "id", at_end ? "end" : "begin"));
 }
 
 static void handle_sample(struct server *server, const json_t *message)

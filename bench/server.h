@@ -35,8 +35,14 @@ struct server {
 int server_start(struct server *server, const struct words *words, const struct cpus *cpus,
 		 int64_t ready_timeout_ns, bool count_syscalls);
 
-/* Stops the server's processes where they are, or lets them go on. */
-void server_pause(struct server *server, bool pause);
+/*
+ * Stops the server's processes where they are; without `surely` only if they use the CPU although nobody
+ * asks them for anything, which is looked at the first time.
+ */
+void server_pause(struct server *server, bool surely);
+
+/* Lets them go on. */
+void server_go_on(struct server *server);
 
 /*
  * Asks for a sample, which server_handle() will receive into `before` ("begin") or `after` ("end").

@@ -11,6 +11,7 @@
 #include "bench/child.h"
 #include "bench/commands.h"
 #include "bench/comparison.h"
+#include "bench/doubt.h"
 #include "bench/finding.h"
 #include "bench/preflight.h"
 #include "bench/probe.h"
@@ -161,19 +162,26 @@ static int attempt_turns(struct state *state, const struct block *block, uint32_
 		specs[i].turns = state->session->options->turns;
 	}
 	turns_execute(specs, block->count, results);
+	for (unsigned int i = 0; i < block->count; i++)
+		invalid |= results[i].status == RUN_INVALID;
+	bool lost = false;
 	for (unsigned int i = 0; i < block->count; i++) {
 		struct run_result *result = next_result(state);
 
 		if (!result) {
 			run_result_fini(&results[i]);
+			lost = true;
 			continue;
 		}
+		/* A pair is of one attempt, or it did not have its turns together. */
+		if (invalid)
+			doubt_reason(&results[i], RUN_INVALID,
+				     "another row of the block is invalid");
 		*result = results[i];
 		keep(state, result);
-		invalid |= result->status == RUN_INVALID;
 	}
 	free(results);
-	return invalid;
+	return lost ? -ENOMEM : invalid;
 }
 
 /* As run_row() for all of them, again while one is invalid. */

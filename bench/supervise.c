@@ -29,6 +29,7 @@
 #define PERF_PATIENCE_NS INT64_C(5000000000) /* it adds up the counts of every thread */
 #define HELLO_PATIENCE_NS INT64_C(5000000000)
 #define NS_PER_MS 1000000
+#define LOOK_US 10000 /* for which a server is watched */
 
 /* Lines of one output of the server. */
 struct lines {
@@ -47,6 +48,7 @@ struct supervisor {
 	struct cpus cpus;
 	struct lines out, err;
 	bool ready, exited, stopping, end;
+	bool looked, polling; /* it is known whether the server polls; it does */
 	int status;           /* of wait, once exited */
 	uint64_t deadline_ns; /* for READY, or for the end after SIGTERM; 0: none */
 };
@@ -268,11 +270,36 @@ static void say_stopped(struct supervisor *s)
 	s->end = true;
 }
 
+/* Whether the server uses the CPU while nobody asks it for anything. Looked at once. */
+static bool server_polls(struct supervisor *s)
+{
+	struct sample before, after;
+
+	if (!s->looked) {
+		sample_take(true, &s->cpus, &before);
+		usleep(LOOK_US);
+		sample_take(true, &s->cpus, &after);
+		struct cost spent = cost_between(&before.cost, &after.cost);
+		s->polling = before.taken && after.taken && spent.run_ns > spent.stamp_ns / 4;
+		s->looked = true;
+	}
+	return s->polling;
+}
+
 /* It and its children are a process group of their own. */
-static void handle_pause(struct supervisor *s, bool pause)
+static void handle_pause(struct supervisor *s, const json_t *message)
+{
+	if (s->server == 0 || s->exited)
+		return;
+	/* Others would see their waits cut short when they go on, and not all bear that. */
+	if (json_is_true(json_object_get(message, "surely")) || server_polls(s))
+		kill(-s->server, SIGSTOP);
+}
+
+static void handle_go_on(struct supervisor *s)
 {
 	if (s->server && !s->exited)
-		kill(-s->server, pause ? SIGSTOP : SIGCONT);
+		kill(-s->server, SIGCONT);
 }
 
 /* Whom SIGTERM ends: perf would not say what it counted, and ends after its server anyway. */
@@ -356,8 +383,10 @@ static void handle_control(struct supervisor *s)
 			handle_start(s, message);
 		else if (strcmp(type, "sample") == 0)
 			handle_sample(s, message);
-		else if (strcmp(type, "pause") == 0 || strcmp(type, "go on") == 0)
-			handle_pause(s, type[0] == 'p');
+		else if (strcmp(type, "pause") == 0)
+			handle_pause(s, message);
+		else if (strcmp(type, "go on") == 0)
+			handle_go_on(s);
 		else if (strcmp(type, "stop") == 0)
 			handle_stop(s);
 		json_decref(message);

@@ -14,7 +14,7 @@ import sys
 import time
 
 MODES = ('echo', 'bytewise', 'reset', 'close', 'halfclose', 'stuck', 'wrong', 'stale', 'excess', 'die',
-         'crash', 'freeze', 'delay', 'children', 'noready', 'badready', 'exit', 'loud', 'total', 'total_less', 'total_other')
+         'crash', 'freeze', 'delay', 'polls', 'children', 'noready', 'badready', 'exit', 'loud', 'total', 'total_less', 'total_other')
 MESSAGE = 64  # bytes of one, where they are counted
 TOTAL = [0, 0]  # messages, sum of their first 8 bytes
 FREEZE = [0.4, 1.0]
@@ -109,6 +109,10 @@ async def serve(port, mode):
             print('READY', flush=True)
             await asyncio.sleep(600)
             child.wait()
+    if mode == 'polls':
+        def spin():
+            loop.call_soon(spin)
+        spin()
     if mode == 'loud':
         # More than a pipe holds: whoever started us has to read it.
         print('x' * 1000000, file=sys.stderr)

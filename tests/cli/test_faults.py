@@ -328,6 +328,15 @@ class Turns(VolleyTest):
         self.assertEqual(end['status'], 'interrupted')
         self.assertEqual([run['status'] for run in runs], ['interrupted'] * 2)
 
+    def test_a_program_that_polls_is_found_out_and_stopped(self):
+        child = self.start('pingpong', '-c', '4', '--warmup', '20ms', '--duration', '1s', '--turns', '20',
+                           '--exec', peer('polls'), 'c_epoll', '--json', self.json)
+        wait_until(lambda: any(self.is_stopped(pid, 'peer.py') for pid in descendants(child.pid)),
+                   'the program to be stopped')
+        self.assertEqual(self.finish(child).code, 0)
+        _, runs, _ = self.read()
+        self.assertEqual([run['status'] for run in runs], ['ok'] * 2)
+
     def test_kill_of_one_who_is_stopped_fails_its_row_alone(self):
         for role, reason in (('serve', 'the server ended'), ('load', 'the load process died')):
             with self.subTest(role):
