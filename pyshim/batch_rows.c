@@ -53,10 +53,15 @@ static void stage(const struct batch *batch, uint32_t first)
  */
 static PyObject *take_pair(struct batch_rows *self)
 {
+	PyObject *made;
+
 	if (self->pair && Py_REFCNT(self->pair) == 1)
 		return Py_NewRef(self->pair);
-	Py_XSETREF(self->pair, PyTuple_Pack(2, Py_None, Py_None));
-	return Py_XNewRef(self->pair);
+	/* before self->pair is looked at again: what runs meanwhile may ask for the next row, too */
+	made = PyTuple_Pack(2, Py_None, Py_None);
+	if (made)
+		Py_XSETREF(self->pair, Py_NewRef(made));
+	return made;
 }
 
 static void put_item(PyObject *pair, Py_ssize_t at, PyObject *item)
@@ -94,7 +99,7 @@ static PyObject *batch_rows_next(struct batch_rows *self)
 
 	if (!pair)
 		return NULL;
-	row = next_row(self);
+	row = self->batch ? next_row(self) : -1;
 	if (row < 0) {
 		Py_DECREF(pair);
 		Py_CLEAR(self->pair);

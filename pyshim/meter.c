@@ -79,11 +79,13 @@ static bool is_disturbed(struct meter *meter, uint64_t now_ns, uint64_t first_la
 
 		atomic_store_explicit(&meter->looked_ns, now_ns, memory_order_relaxed);
 		atomic_store_explicit(&meter->cpu_ns, cpu_ns, memory_order_relaxed);
+		if (first || taken_ns <= TAKEN_NS)
+			taken_ns = 0;
+		if (in_window(meter, now_ns))
+			meter_add(&meter->consumer_taken_ns, taken_ns);
 		/* most of it: what a callback took of a long time is its own, whoever took the rest */
-		if (!first && taken_ns > TAKEN_NS && 2 * taken_ns >= since_ns - LOOK_NS) {
+		if (taken_ns && 2 * taken_ns >= since_ns - LOOK_NS) {
 			atomic_store_explicit(&meter->disturbed, 1, memory_order_relaxed);
-			if (in_window(meter, now_ns))
-				meter_add(&meter->consumer_taken_ns, taken_ns);
 			return true;
 		}
 	}

@@ -133,6 +133,30 @@ class Columns(Case):
         for prefetch in (True, False):
             self.assertTrue(self.first(self.source(prefetch=prefetch), look))
 
+    def test_a_collection_may_take_rows_while_one_is_made(self):
+        def look(batch):
+            rows, found = iter(batch), []
+
+            def helps(phase, _):
+                if phase == 'start':
+                    found.extend(row for row in (next(rows, None) for _ in range(3)) if row)
+
+            gc.callbacks.append(helps)
+            threshold = gc.get_threshold()
+            gc.set_threshold(1)
+            try:
+                found.extend(rows)
+            finally:
+                gc.set_threshold(*threshold)
+                gc.callbacks.remove(helps)
+            return found
+
+        found = self.first(self.source(), look)
+        self.assertTrue(found)
+        self.assertLessEqual(len(found), 32)
+        for _, data in found:
+            self.assertEqual(len(data), 64)
+
     def test_a_loop_over_rows_ends_with_their_release(self):
         def look(batch):
             seen = []
