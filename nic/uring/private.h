@@ -55,6 +55,7 @@ enum uring_mark {
 	MARK_WATCHED = 1 << 12,   /* in the list of watched descriptors */
 	MARK_QUIET = 1 << 13, /* reads no more: guard it against unseen errors at its next turn */
 	MARK_RESET = 1 << 14, /* with ENDING: by a reset */
+	MARK_MOVED = 1 << 15, /* with FIXED: it was a descriptor before, which a child may have */
 };
 
 #define MARK_LISTED (MARK_READY | MARK_STARVED | MARK_BLOCKED | MARK_WATCHED)

@@ -178,9 +178,15 @@ static bool finish_sending(struct uring_nic *uring, struct uring_conn *conn)
 
 	/* Memory that is still read keeps the record: until then the close's own time limit holds. */
 	if (head->state == VLY_CLOSING && head->flags & VLY_F_EOF && !conn->notices) {
+		bool never_a_descriptor = (conn->marks & (MARK_FIXED | MARK_MOVED)) == MARK_FIXED;
+
+		/* a child may keep the socket open */
 		if (vly_unlikely(__atomic_load_n(uring->nic.env->forks, __ATOMIC_RELAXED)) &&
-		    !(conn->marks & MARK_FIXED) && !(head->flags & VLY_F_FIN_SENT))
-			shutdown(conn->file, SHUT_WR); /* a child may keep the socket open */
+		    !never_a_descriptor && !(head->flags & VLY_F_FIN_SENT) &&
+		    !send_fin(uring, conn)) {
+			uring_ready(uring, conn);
+			return false;
+		}
 		uring_let_go(uring, conn, 0); /* nothing is unread, so this is a FIN, too */
 		return false;
 	}

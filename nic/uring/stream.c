@@ -36,8 +36,8 @@ int uring_connect(struct vly_nic *nic, struct vly_conn_head *head, const struct 
 }
 
 /*
- * A socket that we connected moves into the ring's table, as accepted ones begin there: no look-up of a descriptor per send. It takes no place
- * from those: the table holds all connections, or it stays what it is.
+ * A socket that we connected moves into the ring's table, as accepted ones begin there: no look-up of a descriptor
+ * per send. It takes no place from those: the table holds all connections, or it stays what it is.
  */
 static void move_in(struct uring_nic *uring, struct uring_conn *conn)
 {
@@ -77,7 +77,7 @@ void uring_moved_in(struct uring_nic *uring, struct uring_conn *conn, int result
 	}
 	if (moved) {
 		conn->file = conn->place;
-		conn->marks |= MARK_FIXED;
+		conn->marks |= MARK_FIXED | MARK_MOVED;
 	} else {
 		uring->fixed_count--;
 	}

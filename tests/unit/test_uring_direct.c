@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -300,5 +301,52 @@ Test(uring_direct, a_connection_that_ends_while_it_moves_leaves_nothing)
 		server_poll(&server, MSEC);
 	cr_assert_eq(nic_of(&server)->fixed_count, 0);
 	cr_assert_eq(count_fds(), fds);
+	server_close(&server);
+}
+
+/* A child that was forked while the socket still was a descriptor has it, too: closing alone would send no FIN. */
+Test(uring_direct, a_child_from_before_the_move_does_not_keep_a_closed_connection_open)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t name_bytes = sizeof(name);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	struct vly_config config;
+	struct server server;
+	struct vly_addr to = {.family = VLY_IP4, .ip4 = {127, 0, 0, 1}};
+	vly_conn conn;
+	char byte;
+
+	need_direct();
+	cr_assert_eq(bind(listener, (struct sockaddr *)&name, name_bytes), 0);
+	cr_assert_eq(listen(listener, 1), 0);
+	cr_assert_eq(getsockname(listener, (struct sockaddr *)&name, &name_bytes), 0);
+	to.port = ntohs(name.sin_port);
+	small_config(&config, "uring");
+	server_open(&server, &config);
+	cr_assert_eq(vly_connect(server.core, &to, NULL, NULL, &conn), 0);
+	pid_t pid = fork();
+
+	cr_assert(pid >= 0);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	while (!server.opens || !nic_of(&server)->fixed_count)
+		server_poll(&server, MSEC);
+	int peer = accept(listener, NULL, NULL);
+
+	cr_assert_geq(peer, 0);
+	shutdown(peer, SHUT_WR); /* the server answers EOF by closing */
+	while (!server.closes)
+		server_poll(&server, MSEC);
+	struct pollfd ended = {.fd = peer, .events = POLLIN};
+
+	cr_assert_eq(poll(&ended, 1, 10000), 1, "no FIN came");
+	cr_assert_eq(read(peer, &byte, 1), 0);
+	kill(pid, SIGKILL);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	close(peer);
+	close(listener);
 	server_close(&server);
 }
