@@ -256,6 +256,16 @@ static int parse(const struct vly_nic_spec *spec, struct vly_wire_options *optio
 	return vly_wire_options_parse(options, spec, why, why_bytes);
 }
 
+/*
+ * A device that others made keeps what was asked of it before: the kernel would go on leaving checksums to us,
+ * without a header that says so. True: where it cannot be asked, nothing was.
+ */
+static bool leave_nothing(int fd)
+{
+	(void)ioctl(fd, TUNSETOFFLOAD, 0);
+	return true;
+}
+
 static int open_tap(const char *dev, unsigned queues, bool vnet)
 {
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -268,7 +278,8 @@ static int open_tap(const char *dev, unsigned queues, bool vnet)
 	if (vnet)
 		request.ifr_flags |= IFF_VNET_HDR;
 	memcpy(request.ifr_name, dev, strlen(dev) + 1);
-	if (ioctl(fd, TUNSETIFF, &request) == 0 && (!vnet || vly_vnet_setup(fd) == 0))
+	if (ioctl(fd, TUNSETIFF, &request) == 0 &&
+	    (vnet ? vly_vnet_setup(fd) == 0 : leave_nothing(fd)))
 		return fd;
 	int error = -errno;
 

@@ -36,6 +36,15 @@ void vly_vnet_offer(struct vly_wire *wire, bool cut)
 	wire->tso_pieces = PIECES_MAX;
 }
 
+/* The kernel answers for TCP's and UDP's checksum; on a bridge nobody may have looked at the IP header's. */
+static bool ip_is_sound(const uint8_t *data, uint32_t len)
+{
+	uint32_t header_bytes = len > VLY_ETH_BYTES ? (data[VLY_ETH_BYTES] & 0xfu) * 4 : 0;
+
+	return header_bytes >= VLY_IPV4_BYTES && len >= VLY_ETH_BYTES + header_bytes &&
+	       vly_checksum_fold(vly_checksum_add(0, data + VLY_ETH_BYTES, header_bytes)) == 0xffff;
+}
+
 int vly_vnet_read(int fd, struct vly_frame *frame, uint8_t *data, uint32_t data_bytes)
 {
 	struct virtio_net_hdr header;
@@ -46,7 +55,8 @@ int vly_vnet_read(int fd, struct vly_frame *frame, uint8_t *data, uint32_t data_
 		return -1;
 	*frame = (struct vly_frame){.data = data, .len = (uint32_t)got - (uint32_t)sizeof(header)};
 	/* not computed yet, as on the loop: memory changes nothing; or the kernel has looked */
-	if (header.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
+	if (header.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID) &&
+	    ip_is_sound(data, frame->len))
 		frame->flags = VLY_FRAME_CHECKED;
 	return 1;
 }

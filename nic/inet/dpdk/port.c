@@ -265,8 +265,8 @@ static int choose(struct vly_dpdk_port *port, const struct vly_dpdk_conf *conf, 
 		port->tx_offloads |= TX_CHECKSUMS;
 	if (conf->cut && port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 		port->tx_offloads |= vly_dpdk_tso_choose(&port->tso, info, port->mtu);
-	/* A queue sends the mbufs of its core's pool alone, each with one reference. */
-	if (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+	/* A queue sends the mbufs of its core's pool alone, each with one reference; and without TSO no chains. */
+	if (!port->tso.pieces && info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
 		port->tx_offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	vly_dpdk_rss_choose(&port->rss, info, port->queues);
 	return 0;
@@ -423,6 +423,7 @@ static int configure(struct vly_dpdk_port *port)
 
 	if (!error)
 		error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &port->rxd, &port->txd);
+	vly_dpdk_tso_bound(&port->tso, port->txd);
 	for (uint16_t q = 0; q < queues && !error; q++) {
 		struct rte_eth_rxconf rx = port->info.default_rxconf;
 		struct rte_eth_txconf tx = port->info.default_txconf;

@@ -31,6 +31,13 @@ uint64_t vly_dpdk_tso_choose(struct vly_dpdk_tso *tso, const struct rte_eth_dev_
 	return OFFLOADS;
 }
 
+void vly_dpdk_tso_bound(struct vly_dpdk_tso *tso, uint32_t txd)
+{
+	tso->pieces = (uint16_t)VLY_MIN(tso->pieces, txd / 4);
+	if (tso->pieces < 2)
+		tso->pieces = 0;
+}
+
 void vly_dpdk_tso_offer(const struct vly_dpdk_tso *tso, struct vly_wire *wire)
 {
 	if (!tso->pieces)

@@ -16,6 +16,9 @@ struct vly_dpdk_tso {
 uint64_t vly_dpdk_tso_choose(struct vly_dpdk_tso *tso, const struct rte_eth_dev_info *info,
 			     uint32_t mtu);
 
+/* No chain is longer than a quarter of the `txd` descriptors that the port got: one that never fits would stop its queue. */
+void vly_dpdk_tso_bound(struct vly_dpdk_tso *tso, uint32_t txd);
+
 /* What the wire then says of itself. */
 void vly_dpdk_tso_offer(const struct vly_dpdk_tso *tso, struct vly_wire *wire);
 
