@@ -90,7 +90,8 @@ VLY_API VLY_MUST_USE int vly_udp_open(struct vly_core *core, const struct vly_ad
 
 /*
  * Reports READY in every batch while descriptor `fd` has one of `poll_events` (POLLIN, POLLOUT,
- * ...) or an error; over inet, where looking would be the only system call, every 50 us at most. `fd` stays the caller's, who closes it after vly_close(conn); CLOSED follows
+ * ...) or an error; over inet at most every 50 us while the core does not sleep, as looking would be
+ * its only system call. `fd` stays the caller's, who closes it after vly_close(conn); CLOSED follows
  * that. -EEXIST if watched already, -EPERM for regular files.
  */
 VLY_API VLY_MUST_USE int vly_watch_fd(struct vly_core *core, int fd, short poll_events, void *user,

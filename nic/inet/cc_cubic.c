@@ -79,8 +79,9 @@ static void cubic_acked(struct vly_tcp *tcp, struct vly_side *side, uint32_t byt
 	 * makes up for cutting less; a whole one from where the last loss was on (4.3).
 	 */
 	uint64_t reno = (uint64_t)bytes * tcp->mss;
+	uint64_t prior = (uint64_t)tcp->ssthresh * BETA_DEN / BETA_NUM;
 
-	if (side->cc.w_est < side->cc.prior)
+	if (side->cc.w_est < prior)
 		reno = reno * 9 / 17;
 	side->cc.w_est += (uint32_t)(reno / tcp->cwnd);
 	/* (target - cwnd) / cwnd segments for each one acknowledged */
@@ -98,7 +99,6 @@ static uint32_t cubic_cut(struct vly_tcp *tcp, struct vly_side *side, uint32_t c
 {
 	(void)now;
 	side->cc.epoch = 0;
-	side->cc.prior = cwnd;
 	/* fast convergence: a flow that had to give way gives up a little more */
 	if (cwnd < side->cc.w_max)
 		side->cc.w_max =

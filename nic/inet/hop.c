@@ -303,15 +303,22 @@ static struct vly_hop *add(struct vly_inet *inet, uint32_t ip, enum vly_hop_stat
 	return hop;
 }
 
+/* Good until its next time. */
+static void refresh(struct vly_inet *inet, struct vly_hop *hop)
+{
+	hop->state = VLY_HOP_READY;
+	hop->tries = 0;
+	hop->doubted = false;
+	hop->due_ns = inet->now_ns + VLY_HOP_FRESH_NS;
+	watch(&inet->hops, hop);
+}
+
 /* An answer, or somebody who asked us. */
 static void learn(struct vly_inet *inet, struct vly_hop *hop, const uint8_t mac[VLY_MAC_BYTES])
 {
 	memcpy(hop->eth, mac, VLY_MAC_BYTES);
 	inet->hops.learned += hop->state == VLY_HOP_ASKING;
-	hop->state = VLY_HOP_READY;
-	hop->tries = 0;
-	hop->due_ns = inet->now_ns + VLY_HOP_FRESH_NS;
-	watch(&inet->hops, hop);
+	refresh(inet, hop);
 	pending_send(inet, hop);
 }
 
@@ -346,8 +353,10 @@ static void doubt(struct vly_inet *inet, struct vly_hop *hop)
 	    vly_mac_equal(hop->eth, inet->wire->mac))
 		return;
 	/* of one that is being asked already the tries go on counting */
-	if (hop->state == VLY_HOP_READY)
+	if (hop->state == VLY_HOP_READY) {
 		hop->tries = 0;
+		hop->doubted = true;
+	}
 	hop->state = VLY_HOP_STALE;
 	ask(inet, hop);
 }
@@ -370,6 +379,11 @@ static void age(struct vly_inet *inet, struct vly_hop *hop)
 	if (!hop->refs && (hop->state == VLY_HOP_READY || hop->tries >= VLY_HOP_TRIES)) {
 		inet->stats.arp_expired++;
 		forget(inet, hop);
+		return;
+	}
+	if (hop->state == VLY_HOP_STALE && hop->doubted && hop->tries >= VLY_HOP_TRIES) {
+		/* nobody else has the address: as good as it was, until it is asked at its time */
+		refresh(inet, hop);
 		return;
 	}
 	if (hop->state == VLY_HOP_READY) {
@@ -453,11 +467,12 @@ static void reply_in(struct vly_inet *inet, const struct vly_frame *frame,
 /* About himself, to everybody: not believed, but reason enough to ask whom we know otherwise. */
 static void announcement_in(struct vly_inet *inet, const struct vly_arp_header *arp)
 {
-	struct vly_hop *hop =
-		arp->sender_ip == arp->target_ip ? find(inet, arp->sender_ip) : NULL;
+	struct vly_hop *hop = arp->sender_ip == arp->target_ip ? find(inet, arp->sender_ip) : NULL;
 
-	if (hop && hop->state >= VLY_HOP_READY && !vly_mac_equal(hop->eth, arp->sender_mac))
-		doubt(inet, hop);
+	if (!hop || hop->state < VLY_HOP_READY || vly_mac_equal(hop->eth, arp->sender_mac))
+		return;
+	vly_hand_arp(inet); /* it came in at one core's queue */
+	doubt(inet, hop);
 }
 
 void vly_arp_input(struct vly_inet *inet, const struct vly_frame *frame)

@@ -37,7 +37,8 @@ struct vly_hop {
 	uint32_t next;    /* of its list */
 	uint32_t pending; /* first frame that waits, 1 + index; 0: none */
 	bool unasked;     /* the wire had no room for the question */
-	uint8_t spare[7];
+	bool doubted;     /* asked before its time */
+	uint8_t spare[6];
 };
 
 static_assert(sizeof(struct vly_hop) == VLY_CACHE_LINE, "a hop is one line");

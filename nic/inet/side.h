@@ -63,7 +63,6 @@ struct vly_cc_state {
 	uint32_t epoch;        /* tick; 0: none */
 	uint32_t k;            /* ticks */
 	uint32_t acked;        /* bytes not yet turned into window */
-	uint32_t prior;        /* bytes: the window that the last loss cut */
 };
 
 struct vly_side {

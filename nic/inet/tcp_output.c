@@ -68,6 +68,9 @@ static void tx_back(struct vly_inet *inet, struct vly_conn_head **heads, uint32_
 	while (count) {
 		struct vly_tcp *tcp = vly_tcp_of(heads[--count]);
 
+		/* an ACK that somebody before it had to send first has listed it meanwhile */
+		if (tcp->bits & VLY_TCP_B_TX_LISTED)
+			continue;
 		tcp->bits |= VLY_TCP_B_TX_LISTED;
 		tcp->next = core->tx_head;
 		core->tx_head = tcp->head.slot;

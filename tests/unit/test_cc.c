@@ -33,7 +33,7 @@ Test(cc, cubic_follows_its_curve)
 	struct vly_side side = {0};
 	uint32_t start = 1000000;
 
-	tcp.cwnd = vly_cc_cubic.cut(&tcp, &side, 100 * MSS, start);
+	tcp.cwnd = tcp.ssthresh = vly_cc_cubic.cut(&tcp, &side, 100 * MSS, start);
 	cr_assert_eq(tcp.cwnd, 70 * MSS);
 	double k = cbrt(30 / 0.4);
 
@@ -61,7 +61,7 @@ Test(cc, cubic_grows_as_reno_beyond_the_window_of_the_last_loss)
 	double window[61];
 	uint32_t now = 1;
 
-	tcp.cwnd = vly_cc_cubic.cut(&tcp, &side, 40 * MSS, now);
+	tcp.cwnd = tcp.ssthresh = vly_cc_cubic.cut(&tcp, &side, 40 * MSS, now);
 	for (unsigned i = 0; i <= 60; i++, now += 977) {
 		uint32_t round = tcp.cwnd;
 
@@ -71,6 +71,24 @@ Test(cc, cubic_grows_as_reno_beyond_the_window_of_the_last_loss)
 	}
 	cr_assert_float_eq(window[17], 28 + 9, 0.5, "%.2f", window[17]);
 	cr_assert_float_eq(window[60] - window[40], 20, 1, "%.2f", window[60] - window[40]);
+}
+
+/* What belongs to the losses goes when all is acknowledged; the last loss's window does not. */
+Test(cc, cubic_knows_the_window_of_the_last_loss_without_its_side)
+{
+	struct vly_tcp tcp = {.mss = MSS};
+	struct vly_side side = {0};
+	uint32_t now = 1;
+
+	tcp.cwnd = tcp.ssthresh = vly_cc_cubic.cut(&tcp, &side, 40 * MSS, now);
+	side = (struct vly_side){0};
+	for (unsigned i = 0; i < 17; i++, now += 977) {
+		uint32_t round = tcp.cwnd;
+
+		for (uint32_t acked = 0; acked < round; acked += MSS)
+			vly_cc_cubic.acked(&tcp, &side, MSS, now);
+	}
+	cr_assert_float_eq(tcp.cwnd / (double)MSS, 28 + 9, 0.5, "%.2f", tcp.cwnd / (double)MSS);
 }
 
 Test(cc, cubic_that_had_to_give_way_again_aims_lower)

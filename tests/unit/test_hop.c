@@ -273,6 +273,29 @@ Test(hop, one_that_is_doubted_is_asked_once_a_second_and_serves_meanwhile)
 	inet_rig_close(rig);
 }
 
+/* A peer that is gone for some seconds is a matter of TCP's: its neighbour is no other for it. */
+Test(hop, one_that_is_doubted_and_does_not_answer_serves_until_its_time)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+
+	rig_time(rig, 2 * RIG_SECOND);
+	vly_hop_doubt(&rig->inet, hop);
+	for (unsigned i = 0; i < 5; i++)
+		rig_time(rig, 2 * RIG_SECOND);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_READY);
+	rig_sent(rig);
+	cr_assert(rig_send(rig, hop, 1));
+	cr_assert_eq(rig_sent(rig), 1);
+	/* at its time it is asked, and then it ends */
+	for (unsigned i = 0; i < 40; i++)
+		rig_time(rig, 2 * RIG_SECOND);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_ASKING);
+	inet_rig_close(rig);
+}
+
 Test(hop, who_uses_our_address_is_counted_and_not_heard)
 {
 	struct inet_rig *rig = inet_rig_open();
