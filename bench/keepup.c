@@ -400,7 +400,7 @@ static void finish(struct keepup *keepup)
 		o->duration_ns = (network ? 1000 : 500) * NS_PER_MS;
 	if (!o->warmup_given)
 		o->warmup_ns = (network ? 300 : 200) * NS_PER_MS;
-	if (network && o->depth == 1)
+	if (network && !o->depth_given)
 		o->depth = depth_for(o->connections);
 	/* evenly, as from the internal source */
 	o->shape.constant = network && !(o->shape.arrivals_given && !o->shape.constant);

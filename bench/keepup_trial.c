@@ -115,8 +115,12 @@ static bool load_matters(const struct trial *trial)
 
 bool trial_slowed(const struct trial *trial, const double full_pace[2])
 {
+	double slowed = full_pace[0] / trial->pace;
+
+	if (load_matters(trial))
+		slowed = fmax(slowed, full_pace[1] / trial->load_pace_low);
 	/* nobody doubles what it does */
-	if (trial->consumed * HOPELESS * full_pace[0] < trial->offered * trial->pace)
+	if (trial->consumed * HOPELESS * slowed < trial->offered)
 		return false;
 	return trial->pace_low < TRIAL_PACE_MIN * full_pace[0] ||
 	       (load_matters(trial) && trial->load_pace_low < TRIAL_PACE_MIN * full_pace[1]);

@@ -381,6 +381,7 @@ static error_t parse_load_option(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_DEPTH:
 		o->depth = (uint32_t)number_of(o, "depth", arg, 1, LOAD_DEPTH_MAX);
+		o->depth_given = true;
 		break;
 	case KEY_RUNS:
 		o->runs = (uint32_t)number_of(o, "runs", arg, 1, OPTION_RUNS_MAX);

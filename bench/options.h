@@ -92,7 +92,7 @@ struct load_options {
 	struct load_shape shape;
 	uint64_t seed;
 	enum preset preset; /* what was not given follows from it */
-	bool runs_given, duration_given, warmup_given;
+	bool runs_given, duration_given, warmup_given, depth_given;
 	bool syscalls;                      /* count them */
 	struct cpus allowed;                /* of this process, on the NUMA node if one was named */
 	struct cpus server_cpus, load_cpus; /* empty: not pinned */

@@ -7,8 +7,8 @@
 /*
  * The speed of a machine that others use changes from one second to the next, so that two runs, one behind
  * the other, differ although nothing about them does. Here the servers of all `count` specs are up at
- * once, each with its load and its connections. Their windows are cut into spec->options->turns pieces of
- * 50 to some 100 ms, one of each in turn, in an order that is reversed from one round to the next: what
+ * once, each with its load and its connections. Their windows are cut into spec->turns pieces (of 50 ms at
+ * least, unless more are asked for), one of each in turn, in an order that is reversed from one round to the next: what
  * the machine does in the meantime, it does to all of them. Whoever does not have its turn has nothing
  * under way, and neither its waiting nor the settling before each piece counts.
  *

@@ -193,19 +193,20 @@ class Proof:
             self.summarise_syscalls()
 
     def summarise_loads(self):
-        print('| connections | load nic | runs | load us/msg | `c_epoll` us/msg | load over row |\n'
+        print('| connections | load nic | pairs of runs | load us/msg | `c_epoll` us/msg | load over row |\n'
               '|---:|---|---:|---:|---:|---|')
         for connections, nic in LOADS:
-            found = [run for number in range(1, self.args.rounds + 1)
+            found = {number: run for number in range(1, self.args.rounds + 1)
                      if self.done(f'load-{connections}-{nic}-{number}')
-                     for run in self.runs(f'load-{connections}-{nic}-{number}')]
+                     for run in self.runs(f'load-{connections}-{nic}-{number}')}
             if not found:
                 continue
-            load, row = ([run[key] for run in found] for key in ('load_cpu_us_per_msg', 'cpu_us_per_msg'))
-            ratios = [a / b for a, b in zip(load, row)]
+            load, row = ([run[key] for run in found.values()] for key in ('load_cpu_us_per_msg', 'cpu_us_per_msg'))
+            ratios = {number: run['load_cpu_us_per_msg'] / run['cpu_us_per_msg'] for number, run in found.items()}
             # One on the one pair of CPUs, one on the other.
-            pairs = [math.sqrt(a * b) for a, b in zip(ratios[::2], ratios[1::2])]
-            print(f'| {connections:,} | {nic} | {len(found)} | {statistics.geometric_mean(load):.2f} | '
+            pairs = [math.sqrt(ratios[number] * ratios[number + 1]) for number in range(1, self.args.rounds, 2)
+                     if number in ratios and number + 1 in ratios]
+            print(f'| {connections:,} | {nic} | {len(pairs)} | {statistics.geometric_mean(load):.2f} | '
                   f'{statistics.geometric_mean(row):.2f} | {interval(pairs)} |')
 
     def summarise_littles(self):

@@ -1,19 +1,9 @@
 # shortfalls.py - consumers that fall short, one way each: see docs/keepup.md
 """For volley keepup --consumer shortfalls:NAME, in this folder."""
-import collections
 import gc
 
 alive = [[number] for number in range(2_000_000)]  # what a program of some size has in memory
-recent = collections.deque(maxlen=100_000)
 kept = []
-
-
-class Collected:
-    """Remembers the last messages: enough to make the collector walk all that lives."""
-
-    def data_received(self, data):
-        recent.append([data])
-        return data
 
 
 class Leaking:
