@@ -192,7 +192,10 @@ Test(ip, a_full_wire_begins_nothing)
 	rig->out_room = 0;
 	cr_assert_not(rig_send(rig, hop, 1));
 	cr_assert(rig->inet.out_full);
+	/* it is asked again when the burst is over, not before */
 	rig->out_room = 1;
+	cr_assert_not(rig_send(rig, hop, 1));
+	cr_assert_eq(rig_sent(rig), 0);
 	cr_assert(rig_send(rig, hop, 1));
 	cr_assert_eq(rig_sent(rig), 1);
 	cr_assert_not(rig->inet.out_full);

@@ -44,7 +44,7 @@ static bool read_whole(int fd, char *data, size_t len)
 	return true;
 }
 
-/* All connect and ask at once; then each takes its answer and leaves, oldest first. */
+/* All connect and ask at once; then, once told, each takes its answer and leaves, oldest first. */
 static void visit(int port_fd)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -59,6 +59,8 @@ static void visit(int port_fd)
 		    write(fds[i], "hello", 5) != 5)
 			_exit(2);
 	}
+	if (read(port_fd, back, 1) != 1)
+		_exit(4);
 	for (int i = 0; i < VISITORS; i++) {
 		if (!read_whole(fds[i], back, 5) || memcmp(back, "hello", 5) != 0)
 			_exit(3);
@@ -93,9 +95,13 @@ Test(uring_direct, table_that_is_full_keeps_clients_waiting_and_serves_all_of_th
 	cr_assert_eq(nic_of(&server)->fixed_max, PLACES);
 	port = htons(server.addr.port);
 	cr_assert_eq(write(pipe_fds[1], &port, sizeof(port)), sizeof(port));
-	while (server.closes < VISITORS) {
+	while (server.opens < PLACES)
 		server_poll(&server, MSEC);
+	/* now that the table is full they may leave */
+	cr_assert_eq(write(pipe_fds[1], "x", 1), 1);
+	while (server.closes < VISITORS) {
 		most = VLY_MAX(most, server.opens - server.closes);
+		server_poll(&server, MSEC);
 	}
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(status, 0, "a client was turned away");
