@@ -37,7 +37,7 @@ int server_start(struct server *server, const struct words *words, const struct 
 
 /*
  * Stops the server's processes where they are; without `surely` only if they use the CPU although nobody
- * asks them for anything, which is looked at the first time.
+ * asks them for anything, which is looked at the first few times.
  */
 void server_pause(struct server *server, bool surely);
 
