@@ -172,7 +172,10 @@ static void choose_turns(const struct lineup *lineup, struct load_options *optio
 	const char *obstacle = obstacle_of(lineup, options);
 
 	if (lineup->turns > 1 && obstacle)
-		usage_error(lineup->command, "--turns cannot be had because of %s", obstacle);
+		usage_error(
+			lineup->command,
+			"--turns cannot be had because of %s; --turns 1 runs one row behind the other",
+			obstacle);
 	options->turns = lineup->turns;
 	if (!lineup->turns && lineup->alternate && !obstacle)
 		options->turns =

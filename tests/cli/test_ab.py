@@ -69,6 +69,7 @@ class Ab(VolleyTest):
                             (['--reconnect', '5'], '--reconnect'), (['--port', '7777'], '--port')):
             line = self.complaint(2, 'ab', 'c_epoll', 'c_epoll', '--turns', '4', *words)
             self.assertIn('--turns cannot be had', line)
+            self.assertIn('--turns 1 runs one row behind the other', line)
             self.assertIn(part, line)
         self.assertIn('1 to 20', self.complaint(2, 'ab', 'c_epoll', 'c_epoll', '--turns', '21'))
         _, runs = self.ab('c_epoll', 'c_epoll', '--rate', '1k', '--runs', '5')

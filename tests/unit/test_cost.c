@@ -284,6 +284,7 @@ Test(cost, run_times_are_caught_up_on_the_cpus_that_are_named)
 	}
 	cr_assert_eq(sched_getaffinity(0, sizeof(after), &after), 0);
 	cr_assert(CPU_EQUAL(&before, &after));
+	cr_assert_eq(sched_getscheduler(0), SCHED_OTHER);
 	kill(pid, SIGKILL);
 	cr_assert_eq(waitpid(pid, NULL, 0), pid);
 	munmap(told_ns, sizeof(*told_ns));
