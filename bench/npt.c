@@ -18,13 +18,15 @@
 int npt_parse(const char *text, struct npt_request *request, char *why, size_t why_bytes)
 {
 	unsigned long long port, count, runtime_s, min_ns, max_ns, size;
-	char ip[64], rest;
-	int fields = sscanf(text, "%63s %10llu %10llu %10llu %19llu %19llu %10llu %c", ip, &port,
-			    &count, &runtime_s, &min_ns, &max_ns, &size, &rest);
+	char ip[64];
+	int end = 0; /* behind the last field that was read */
+	int fields = sscanf(text, "%63s%n %10llu%n %10llu%n %10llu%n %19llu%n %19llu%n %10llu%n",
+			    ip, &end, &port, &end, &count, &end, &runtime_s, &end, &min_ns, &end,
+			    &max_ns, &end, &size, &end);
 
 	memset(request, 0, sizeof(*request));
-	/* with a minus sign it would be a large number */
-	if (strchr(text, '-') || fields == 8)
+	/* with a minus sign it would be a large number; and what is no number now will never be one */
+	if (strchr(text, '-') || text[end + (int)strspn(text + end, " \t\r\n")] != '\0')
 		fields = 0;
 	if (fields > 0 && fields < 7 && strlen(text) < NPT_REQUEST_MAX)
 		return -EAGAIN;

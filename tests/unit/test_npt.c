@@ -62,6 +62,16 @@ Test(npt, what_is_no_request_is_refused)
 		cr_assert_eq(parsed(wrong[i], &r), -EINVAL, "%s", wrong[i]);
 }
 
+Test(npt, what_can_never_become_a_request_is_not_waited_for)
+{
+	struct npt_request r;
+
+	cr_assert_eq(parsed("GET / HTTP", &r), -EINVAL);
+	cr_assert_eq(parsed("192.0.2.7 x", &r), -EINVAL);
+	cr_assert_eq(parsed("192.0.2.7 33332 100 30 0 0x", &r), -EINVAL);
+	cr_assert_eq(parsed("192.0.2.7 33332 100 30 0 0 64 \n", &r), 0);
+}
+
 Test(npt, a_reply_has_counts_by_powers_and_quantiles_of_connections)
 {
 	uint64_t per_conn[40];
