@@ -1,5 +1,6 @@
 """test_examples.py - the examples, run as their reader would run them"""
 
+import contextlib
 import os
 import random
 import selectors
@@ -65,6 +66,9 @@ class Example:
     def stop(self, number=signal.SIGTERM):
         """Exit code and what was said on stderr."""
         self.child.send_signal(number)
+        return self.ended()
+
+    def ended(self):
         _, said = self.child.communicate(timeout=PATIENCE_S)
         return self.child.returncode, said
 
@@ -260,14 +264,23 @@ class Chat(unittest.TestCase):
 
 class Both(unittest.TestCase):
     def test_signals_end_it_with_0_while_clients_are_connected(self):
-        for name in ('echo', 'chat'):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                with self.subTest(name=name, signal=number.name), Example(name, 2) as example:
-                    self.assertEqual(example.wait_for_listeners(2), 2)
-                    with example.connect() as sock, example.connect():
-                        sock.sendall(b'hello\n')
-                        self.assertEqual(sock.recv(100), b'hello\n')
-                        self.assertEqual(example.stop(number), (0, ''))
+        cases = [(name, number) for name in ('echo', 'chat') for number in (signal.SIGTERM, signal.SIGINT)]
+        with contextlib.ExitStack() as stack:
+            running = []
+            for name, _ in cases:
+                example = stack.enter_context(Example(name, 2))
+                self.assertEqual(example.wait_for_listeners(2), 2)
+                sock = stack.enter_context(example.connect())
+                stack.enter_context(example.connect())
+                sock.sendall(b'hello\n')
+                self.assertEqual(sock.recv(100), b'hello\n')
+                running.append(example)
+            # Each waits for its clients until its time for closing is over: all at once.
+            for example, (_, number) in zip(running, cases):
+                example.child.send_signal(number)
+            for example, (name, number) in zip(running, cases):
+                with self.subTest(name=name, signal=number.name):
+                    self.assertEqual(example.ended(), (0, ''))
 
     def test_port_in_use_is_one_clear_line_and_1(self):
         for name in ('echo', 'chat'):

@@ -105,8 +105,8 @@ class Files(VolleyTest):
     def test_same_seed_same_order_another_seed_another(self):
         def order(seed):
             self.volley('pingpong', '-c', '1', '--warmup', '0', '--duration', '10ms', '--runs', '4',
-                        '--seed', str(seed), '--json', self.json, '--exec', peer('echo'), '--exec',
-                        peer('exit'), 'c_epoll')
+                        '--seed', str(seed), '--json', self.json, '--exec', 'false {port}', '--exec',
+                        'false {port}', 'c_epoll')
             _, runs, _ = self.read()
             return [(run['variant'], run['run'], run['order']) for run in runs if run['attempt'] == 1]
         first = order(1)
@@ -232,7 +232,8 @@ class Tables(VolleyTest):
 
     def test_tables_and_notes_fit_a_terminal_and_lose_nothing(self):
         for columns in (80, 120):
-            lines = self.on_a_terminal(columns, 'pingpong', *QUICK, '--runs', '5', 'c_epoll', '--exec', peer('echo'))
+            lines = self.on_a_terminal(columns, 'pingpong', *QUICK, '--warmup', '20ms', '--duration', '50ms', '--runs', '5',
+                                       'c_epoll', '--exec', peer('echo'))
             for line in lines:
                 self.assertLessEqual(len(line), columns, line)
             text = '\n'.join(lines)
