@@ -167,10 +167,22 @@ static bool arp_send(struct vly_inet *inet, const struct vly_arp_opts *opts)
 	return true;
 }
 
+/*
+ * Whoever provokes a question (hop.h) would be believed if he answered first. So a neighbour that is known is asked
+ * alone, at the address we know, before everybody is (as Linux does: unicast before multicast solicitations, RFC 4861,
+ * 7.3.3); until then an answer with another address was not asked for.
+ */
+static bool asked_alone(const struct vly_hop *hop)
+{
+	return hop->state == VLY_HOP_STALE && hop->tries <= VLY_HOP_TRIES_ALONE;
+}
+
 static void ask(struct vly_inet *inet, struct vly_hop *hop)
 {
+	bool alone = hop->state == VLY_HOP_STALE && hop->tries < VLY_HOP_TRIES_ALONE;
 	struct vly_arp_opts opts = {.operation = VLY_ARP_REQUEST,
 				    .sender_mac = inet->wire->mac,
+				    .target_mac = alone ? hop->eth : NULL,
 				    .sender_ip = inet->route.ip,
 				    .target_ip = hop->ip};
 
@@ -456,6 +468,8 @@ static void reply_in(struct vly_inet *inet, const struct vly_frame *frame,
 	bool asked = hop && (hop->state == VLY_HOP_ASKING || hop->state == VLY_HOP_STALE);
 
 	/* To us alone, from whom we asked, once. */
+	if (asked && asked_alone(hop))
+		asked = vly_mac_equal(hop->eth, arp->sender_mac);
 	if (!asked || !vly_mac_equal(frame->data, inet->wire->mac)) {
 		/* what comes in here may be the answer to another core */
 		inet->drops[VLY_DROP_ARP_UNSOLICITED] += !inet->relay;

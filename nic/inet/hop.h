@@ -51,7 +51,8 @@ static_assert(sizeof(struct vly_hop) == VLY_CACHE_LINE, "a hop is one line");
 #define VLY_HOP_OWED_MAX 64u          /* answers that wait for room on the wire */
 #define VLY_HOP_FRESH_NS 60000000000u /* an answer counts so long */
 #define VLY_HOP_ASK_NS 1000000000u    /* between two requests for the same address */
-#define VLY_HOP_TRIES 3u /* requests before an unused or silent neighbour is given up */
+#define VLY_HOP_TRIES 4u       /* requests before an unused or silent neighbour is given up, */
+#define VLY_HOP_TRIES_ALONE 2u /* the first of them, where its address is known, to that alone */
 #define VLY_ARP_REPLIES_PER_S 1000u
 
 struct vly_hop_pending;
@@ -95,7 +96,10 @@ static_assert(VLY_HOPS_MAX < VLY_NO_HOP, "indices are short");
  */
 uint16_t vly_hop_take(struct vly_inet *inet, uint32_t dst);
 
-/* What is sent there is not answered: it may have another address by now. Asked for, no oftener than once a second. */
+/*
+ * What is sent there is not answered: it may have another address by now. Asked for, no oftener than once a second:
+ * first itself, at the address that is known, then everybody.
+ */
 void vly_hop_doubt(struct vly_inet *inet, uint16_t hop);
 
 /* Gives the reference back. */
@@ -114,7 +118,7 @@ void vly_hops_unblock(struct vly_inet *inet);
 /*
  * A whole ARP frame. Requests for own addresses are answered, and teach who asked; answers count
  * only where they were asked for. A neighbour known by another address is asked, not believed; so is one
- * that announces another address to everybody.
+ * that announces another address to everybody. As long as the known one answers, nobody else is heard.
  */
 void vly_arp_input(struct vly_inet *inet, const struct vly_frame *frame);
 

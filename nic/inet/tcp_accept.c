@@ -549,6 +549,7 @@ static void age(struct vly_inet *inet, struct vly_mini *mini)
 	mini->due = inet->now + (inet->tcp->conf.rto_init << tries);
 	vly_mini_list(minis, mini, tries);
 	inet->stats.tcp_retransmit++;
+	vly_hop_doubt(inet, mini->hop);
 	send_syn_ack(inet, mini);
 }
 

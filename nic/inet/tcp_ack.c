@@ -103,6 +103,14 @@ static void advance(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
 	tcp->bits &= (uint16_t)~VLY_TCP_B_PROBED;
 }
 
+/* The peer is there: of keep-alives only those in a row without an answer count. Probes of a window go on backing off. */
+static void probe_answered(struct vly_tcp *tcp)
+{
+	tcp->bits &= (uint16_t)~VLY_TCP_B_PROBED;
+	if (!(tcp->bits & VLY_TCP_B_PERSIST) && !vly_tcp_flight(tcp))
+		tcp->retries = 0;
+}
+
 bool vly_tcp_ack_in(struct vly_inet *inet, struct vly_tcp *tcp,
 		    const struct vly_tcp_segment *segment)
 {
@@ -120,6 +128,8 @@ bool vly_tcp_ack_in(struct vly_inet *inet, struct vly_tcp *tcp,
 
 	if (!acceptable(inet, tcp, ack))
 		return false;
+	if (vly_unlikely(tcp->bits & VLY_TCP_B_PROBED) && !vly_seq_before(ack, tcp->snd_una))
+		probe_answered(tcp);
 	window_in(inet, tcp, segment);
 	if (vly_seq_after(ack, tcp->snd_una)) {
 		acked.bytes = acked.delivered = ack - tcp->snd_una;

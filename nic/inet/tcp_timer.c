@@ -176,6 +176,7 @@ static void on_reo(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_side *
 void vly_tcp_persist(struct vly_inet *inet, struct vly_tcp *tcp)
 {
 	tcp->bits |= VLY_TCP_B_PERSIST;
+	tcp->bits &= (uint16_t)~VLY_TCP_B_PROBED;
 	tcp->retries = 0;
 	tcp->rtx_base = inet->now;
 	vly_tcp_arm(inet, tcp, inet->now + vly_tcp_rto(inet, tcp));
@@ -190,6 +191,9 @@ static void on_persist(struct vly_inet *inet, struct vly_tcp *tcp)
 	uint32_t limit = inet->tcp->conf.retries;
 
 	inet->stats.tcp_persist++;
+	if (tcp->bits & VLY_TCP_B_PROBED)
+		vly_hop_doubt(inet, tcp->hop); /* the last probe was not answered */
+	tcp->bits |= VLY_TCP_B_PROBED;
 	tcp->retries = (uint8_t)VLY_MIN(tcp->retries + 1u, limit);
 	tcp->rtx_base = inet->now;
 	vly_tcp_emit(inet, tcp, tcp->snd_nxt - 1, 0, VLY_TCP_ACK);
@@ -219,6 +223,8 @@ static void on_idle(struct vly_inet *inet, struct vly_tcp *tcp)
 		vly_tcp_arm(inet, tcp, tcp->rtx_base + conf->keepalive);
 		return;
 	}
+	if (tcp->bits & VLY_TCP_B_PROBED)
+		vly_hop_doubt(inet, tcp->hop);
 	tcp->bits |= VLY_TCP_B_PROBED;
 	tcp->rtx_base = inet->now;
 	if (tcp->retries++ == VLY_TCP_KEEPALIVE_PROBES) {

@@ -119,7 +119,9 @@ static inline bool hand_arp(const struct vly_frame *frame)
 	mac[5] ^= hand.moved;
 	if (((const struct vly_eth *)frame->data)->type != htons(VLY_ETH_ARP))
 		return false;
-	if (hand.answers_arp && !vly_arp_parse(frame->data, frame->len, &arp)) {
+	bool hears = vly_mac_is_broadcast(frame->data) || vly_mac_equal(frame->data, mac);
+
+	if (hand.answers_arp && hears && !vly_arp_parse(frame->data, frame->len, &arp)) {
 		vly_arp_write(reply, &(struct vly_arp_opts){.operation = VLY_ARP_REPLY,
 							    .sender_mac = mac,
 							    .target_mac = hand.wire.mac,

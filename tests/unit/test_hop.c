@@ -210,6 +210,23 @@ Test(hop, an_answer_by_broadcast_is_not_accepted)
 	inet_rig_close(rig);
 }
 
+/* How a question went: to everybody, or to the neighbour alone, where we know it. */
+static bool asked_alone(struct inet_rig *rig, uint32_t index)
+{
+	cr_assert_eq(arp_out(rig, index)->operation, htons(VLY_ARP_REQUEST));
+	cr_assert(vly_mac_is_broadcast(rig->out[index]) ||
+		  vly_mac_equal(rig->out[index], rig_peer_mac));
+	return !vly_mac_is_broadcast(rig->out[index]);
+}
+
+/* Somebody else answers as soon as we ask; with `true_answer` the neighbour does, too, a little later. */
+static void strike(struct inet_rig *rig, bool true_answer)
+{
+	rig_arp(rig, VLY_ARP_REPLY, rig_other_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	if (true_answer)
+		rig_arp(rig, VLY_ARP_REPLY, rig_peer_mac, FRAME_SRC_IP, FRAME_DST_IP);
+}
+
 Test(hop, a_request_in_anothers_name_does_not_take_its_traffic)
 {
 	struct inet_rig *rig = inet_rig_open();
@@ -217,14 +234,84 @@ Test(hop, a_request_in_anothers_name_does_not_take_its_traffic)
 	rig_meet(rig);
 	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
 
+	/* as often as one likes, as long as the neighbour is there */
+	for (unsigned i = 0; i < 100; i++) {
+		rig_time(rig, 2 * RIG_SECOND);
+		rig->out_room = RIG_FRAMES;
+		rig_arp(rig, VLY_ARP_REQUEST, rig_other_mac, FRAME_SRC_IP, FRAME_DST_IP);
+		cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
+		/* it is asked whether it has moved: itself, and nobody else is heard */
+		cr_assert_eq(at(rig, hop)->state, VLY_HOP_STALE);
+		cr_assert_eq(rig_sent(rig), 2);
+		cr_assert(asked_alone(rig, 0));
+		strike(rig, true);
+		cr_assert_eq(at(rig, hop)->state, VLY_HOP_READY);
+		cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
+	}
+	cr_assert_eq(rig->inet.drops[VLY_DROP_ARP_UNSOLICITED], 100);
+	inet_rig_close(rig);
+}
+
+Test(hop, one_question_lost_is_not_enough_to_take_over_a_neighbour)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+
 	rig_time(rig, 2 * RIG_SECOND);
-	rig_arp(rig, VLY_ARP_REQUEST, rig_other_mac, FRAME_SRC_IP, FRAME_DST_IP);
-	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
-	/* but it is asked whether he has moved, and who answers is believed */
-	cr_assert_eq(at(rig, hop)->state, VLY_HOP_STALE);
+	vly_hop_doubt(&rig->inet, hop);
+	strike(rig, false);
+	rig_time(rig, RIG_SECOND);
 	cr_assert_eq(rig_sent(rig), 2);
-	rig_arp(rig, VLY_ARP_REPLY, rig_other_mac, FRAME_SRC_IP, FRAME_DST_IP);
+	cr_assert(asked_alone(rig, 0) && asked_alone(rig, 1));
+	strike(rig, true);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_READY);
+	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
+	inet_rig_close(rig);
+}
+
+Test(hop, one_that_has_moved_is_found_once_it_does_not_answer_where_it_was)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+
+	rig_time(rig, 2 * RIG_SECOND);
+	rig_arp(rig, VLY_ARP_REQUEST, rig_other_mac, FRAME_SRC_IP, FRAME_SRC_IP);
+	rig_sent(rig);
+	for (unsigned i = 1; i < VLY_HOP_TRIES_ALONE; i++) {
+		rig_time(rig, RIG_SECOND);
+		cr_assert_eq(rig_sent(rig), 1);
+		cr_assert(asked_alone(rig, 0));
+		strike(rig, false);
+		cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
+	}
+	rig_time(rig, RIG_SECOND);
+	cr_assert_eq(rig_sent(rig), 1);
+	cr_assert_not(asked_alone(rig, 0), "now everybody");
+	strike(rig, false);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_READY);
 	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_other_mac));
+	inet_rig_close(rig);
+}
+
+/* Ageing asks, too, and may be waited for. */
+Test(hop, one_that_ages_is_not_taken_over_either)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+
+	rig_time(rig, VLY_HOP_FRESH_NS + 1);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_STALE);
+	cr_assert_eq(rig_sent(rig), 1);
+	cr_assert(asked_alone(rig, 0));
+	strike(rig, true);
+	cr_assert_eq(at(rig, hop)->state, VLY_HOP_READY);
+	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
 	inet_rig_close(rig);
 }
 
@@ -243,11 +330,9 @@ Test(hop, an_announcement_of_another_address_makes_us_ask_and_no_more)
 		rig_arp(rig, i & 1 ? VLY_ARP_REPLY : VLY_ARP_REQUEST, rig_other_mac, FRAME_SRC_IP,
 			FRAME_SRC_IP);
 	cr_assert_eq(rig_sent(rig), 1); /* once a second */
-	cr_assert_eq(arp_out(rig, 0)->operation, htons(VLY_ARP_REQUEST));
+	cr_assert(asked_alone(rig, 0));
 	cr_assert_eq(at(rig, hop)->state, VLY_HOP_STALE);
 	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_peer_mac));
-	rig_arp(rig, VLY_ARP_REPLY, rig_other_mac, FRAME_SRC_IP, FRAME_DST_IP);
-	cr_assert(vly_mac_equal(at(rig, hop)->eth, rig_other_mac));
 	inet_rig_close(rig);
 }
 
@@ -334,9 +419,8 @@ Test(hop, a_neighbour_in_use_that_falls_silent_is_asked_once_a_second_and_sent_n
 	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
 
 	rig_time(rig, VLY_HOP_FRESH_NS + 1);
-	rig_time(rig, RIG_SECOND);
-	rig_time(rig, RIG_SECOND);
-	rig_time(rig, RIG_SECOND);
+	for (unsigned i = 0; i < VLY_HOP_TRIES; i++)
+		rig_time(rig, RIG_SECOND);
 	cr_assert_eq(at(rig, hop)->state, VLY_HOP_ASKING);
 	rig_sent(rig);
 	for (int i = 0; i < 20; i++) {

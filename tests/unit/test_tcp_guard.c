@@ -422,26 +422,3 @@ Test(tcp_guard, full_wire_loses_nothing)
 	cr_assert_eq(rig.inet->stats.tcp_retransmit, 0);
 	rig_close(&rig);
 }
-
-/* --- a neighbour that has moved --- */
-
-/* Who starts again with another network card does not wait until its entry has aged. */
-Test(tcp_guard, a_peer_with_a_new_address_is_found_when_segments_time_out)
-{
-	struct rig rig;
-	struct peer peer;
-
-	rig_open(&rig, "");
-	vly_conn conn = rig_accept(&rig, &peer);
-
-	rig_pass(&rig, 1200);
-	hand.moved = true;
-	rig_send(&rig, conn, 100);
-	uint32_t first = hand.out_tail - 1;
-
-	cr_assert_eq(hand.out[first % HAND_FRAMES].data[5], hand_peer_mac[5]);
-	rig_pass(&rig, 2000);
-	cr_assert_gt(hand.out_tail - 1, first);
-	cr_assert_eq(hand.out[(hand.out_tail - 1) % HAND_FRAMES].data[5], hand_peer_mac[5] ^ 1);
-	rig_close(&rig);
-}
