@@ -28,6 +28,8 @@ static int open_conns(struct vly_core *core)
 	table->count = count;
 	table->core = core->index;
 	table->first_generation = core->engine->seats[core->index].openings++ << 20;
+	core->env.opening = core->engine->seats[core->index].openings;
+	core->env.told = &core->engine->told;
 	lists = take(&core->region, (uint64_t)count * 2 * sizeof(void *));
 	if (!lists)
 		return -ENOMEM;

@@ -41,6 +41,7 @@ struct vly_engine {
 	const struct vly_nic_ops *ops;
 	struct vly_nic_spec spec; /* points into itself */
 	atomic_bool stopping;
+	_Atomic uint32_t told; /* of an opening so often of a core it was logged why it failed */
 	/* Inside vly_stop or vly_wake: what they set off may end the engine before they return. */
 	atomic_uint callers;
 	size_t ring_bytes;

@@ -81,6 +81,9 @@ struct vly_env {
 	int timer_fd;     /* ends a poll of an embedded core in time; -1 until vly_core_fd */
 	bool timer_rang;  /* it has fired: the nic sets this, and it must be set anew */
 	const int *forks; /* not 0: a child may share our descriptors, so closing one ends nothing */
+	/* How often this core was opened; of which of these the engine has told why it failed. NULL: every core tells. */
+	uint32_t opening;
+	_Atomic uint32_t *told;
 };
 
 /* Adds to a counter that other threads may read: one writer, no read-modify-write needed. */

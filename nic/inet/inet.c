@@ -118,23 +118,26 @@ static int open_wire(struct vly_inet *inet, const struct vly_nic_spec *spec, uin
 	char why[256];
 	int error = vly_wire_resolve(spec, stack, why, sizeof(why));
 
-	int queues = error ? error : vly_wire_queues(stack, spec, env->config->cores);
-
-	if (queues < 0)
-		return queues;
+	if (error)
+		return error;
 	struct vly_wire_setup setup = {
 		.region = env->region,
 		.config = env->config,
 		.spec = spec,
 		.stack = stack,
 		.queue = (uint16_t)env->conns.core,
-		.queues = (uint16_t)queues,
 		.now_ns = inet->now_ns,
 		.seed = seed,
 		.stats = env->stats,
 		.counters = env->counters,
+		.opening = env->opening,
+		.told = env->told,
 	};
+	int queues = vly_wire_queues(&setup);
 
+	if (queues < 0)
+		return queues;
+	setup.queues = (uint16_t)queues;
 	struct vly_relay_opts opts = {
 		.setup = &setup,
 		.stats = env->stats,

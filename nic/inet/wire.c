@@ -69,12 +69,13 @@ int vly_wire_resolve(const struct vly_nic_spec *spec,
 	return 0;
 }
 
-int vly_wire_queues(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec,
-		    unsigned cores)
+int vly_wire_queues(const struct vly_wire_setup *setup)
 {
+	const struct vly_wire_ops *const *stack = setup->stack;
+
 	while (stack[1])
 		stack++;
-	return stack[0]->queues ? stack[0]->queues(spec, cores) : (int)cores;
+	return stack[0]->queues ? stack[0]->queues(setup) : (int)setup->config->cores;
 }
 
 uint32_t vly_wire_mtu(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec)

@@ -135,6 +135,12 @@ struct vly_wire_setup {
 	uint16_t queue, queues;                  /* the core's index; how many queues() said */
 	uint64_t now_ns;
 	uint64_t seed; /* of option seed=, else from the system: for whatever is random */
+	/*
+	 * What keeps one core of an engine from opening keeps the others, too: vly_wire_may_tell(). How often this
+	 * core was opened, and the engine's own count, of the openings that somebody told of; NULL: every core tells.
+	 */
+	uint32_t opening;
+	_Atomic uint32_t *told;
 	/* What a wire over a device writes itself: the fields port_* and the device's list. NULL: nobody asks. */
 	struct vly_stats *stats;
 	vly_counter_seat *counters;
@@ -152,11 +158,11 @@ struct vly_wire_ops {
 	size_t (*region_bytes)(const struct vly_config *config, const struct vly_nic_spec *spec,
 			       const struct vly_wire_ops *const *stack);
 	/*
-	 * How many queues it will have for so many cores: 1..cores, or -errno, logged. The same answer
-	 * for each core, on whose threads it is asked, maybe at once. NULL: one for each core. A wrapper has those
-	 * of the wire proper, and is not asked.
+	 * How many queues it will have for the cores of the setup, whose `queues` is not set yet: 1..cores, or -errno,
+	 * logged. The same answer for each core, on whose threads it is asked, maybe at once. NULL: one for each core.
+	 * A wrapper has those of the wire proper, and is not asked.
 	 */
-	int (*queues)(const struct vly_nic_spec *spec, unsigned cores);
+	int (*queues)(const struct vly_wire_setup *setup);
 	/* The mtu that it will have at most. NULL: what option mtu= says, or 1500. A wrapper is not asked. */
 	uint32_t (*mtu)(const struct vly_nic_spec *spec);
 	/* 0 or -errno, logged. A wrapper opens what is below by vly_wire_open_below(). */
@@ -211,6 +217,21 @@ struct vly_wire_ops {
 			size_t why_bytes);
 };
 
+/* Whether a core that does not open says why: the first of its engine does, once for each time they are opened. */
+static inline bool vly_wire_may_tell(const struct vly_wire_setup *setup)
+{
+	if (!setup->told)
+		return true;
+	uint32_t told = atomic_load_explicit(setup->told, memory_order_relaxed);
+
+	do {
+		if (told >= setup->opening)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		setup->told, &told, setup->opening, memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
 /* One slot of the next burst. */
 static inline void vly_wire_ahead(struct vly_wire_slots *slots, bool to_write)
 {
@@ -241,9 +262,8 @@ int vly_wire_resolve(const struct vly_nic_spec *spec,
 /* The wire called `name`, or NULL. */
 const struct vly_wire_ops *vly_wire_find(const char *name);
 
-/* How many queues the stack's wire proper has for so many cores, or -errno. */
-int vly_wire_queues(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec,
-		    unsigned cores);
+/* How many queues the stack's wire proper has for the cores of the setup, or -errno. */
+int vly_wire_queues(const struct vly_wire_setup *setup);
 
 /* The mtu of the stack's wire proper, before it is open: memory is taken by it. */
 uint32_t vly_wire_mtu(const struct vly_wire_ops *const *stack, const struct vly_nic_spec *spec);

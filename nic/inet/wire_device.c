@@ -445,10 +445,9 @@ static int packet_open(const struct vly_wire_setup *setup, struct vly_wire **wir
 }
 
 /* Each packet socket sees every frame. */
-static int packet_queues(const struct vly_nic_spec *spec, unsigned cores)
+static int packet_queues(const struct vly_wire_setup *setup)
 {
-	(void)spec;
-	(void)cores;
+	(void)setup;
 	return 1;
 }
 

@@ -121,14 +121,14 @@ static size_t dpdk_region_bytes(const struct vly_config *config, const struct vl
 	return load(why, sizeof(why)) ? 0 : plugin->ops->region_bytes(config, spec, stack);
 }
 
-static int dpdk_queues(const struct vly_nic_spec *spec, unsigned cores)
+static int dpdk_queues(const struct vly_wire_setup *setup)
 {
 	char why[512];
 	int error = load(why, sizeof(why));
 
-	if (error)
+	if (error && vly_wire_may_tell(setup))
 		vly_log(VLY_LOG_ERROR, "%s", why);
-	return error ? error : plugin->ops->queues(spec, cores);
+	return error ? error : plugin->ops->queues(setup);
 }
 
 static int dpdk_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
@@ -137,7 +137,8 @@ static int dpdk_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
 	int error = load(why, sizeof(why));
 
 	if (error) {
-		vly_log(VLY_LOG_ERROR, "%s", why);
+		if (vly_wire_may_tell(setup))
+			vly_log(VLY_LOG_ERROR, "%s", why);
 		return error;
 	}
 	return plugin->ops->open(setup, wire);

@@ -93,13 +93,14 @@ static uint32_t loop_mtu(const struct vly_nic_spec *spec)
 	return vly_spec_get(spec, "mtu") ? VLY_MIN(options.mtu, head.mtu) : head.mtu;
 }
 
-static int loop_queues(const struct vly_nic_spec *spec, unsigned cores)
+static int loop_queues(const struct vly_wire_setup *setup)
 {
+	unsigned cores = setup->config->cores;
 	struct vly_wire_options options;
 	struct vly_loop_head head;
 	char why[160] = "";
 	unsigned side;
-	int fd, error = parse(spec, &options, &fd, &side, why, sizeof(why));
+	int fd, error = parse(setup->spec, &options, &fd, &side, why, sizeof(why));
 
 	if (!error)
 		error = vly_loop_map_head(&head, fd);

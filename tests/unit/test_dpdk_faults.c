@@ -78,6 +78,55 @@ Test(dpdk_faults, a_device_that_the_kernel_has_is_left_to_it)
 	}
 }
 
+/* --- who tells --- */
+
+static unsigned errors;
+
+static void count_errors(enum vly_log_level level, const char *line, void *arg)
+{
+	(void)line;
+	(void)arg;
+	errors += level == VLY_LOG_ERROR;
+}
+
+/* Every core of an engine tries, none opens. */
+static void fail(struct vly_engine *engine)
+{
+	struct vly_core *core;
+
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_lt(vly_core_open(engine, i, &core), 0);
+}
+
+Test(dpdk_faults, each_engine_that_does_not_open_says_why_and_none_says_it_twice)
+{
+	struct vly_engine *engines[2];
+	struct vly_config config;
+
+	need_dpdk();
+	vly_log_set(count_errors, NULL, VLY_LOG_WARN);
+	vly_config_init(&config);
+	config.nic = "inet:dpdk,port=9,eal=\"--vdev=net_null0\",ip=10.0.0.1/24";
+	config.cores = 2;
+	config.pin = false;
+	config.allow_overlap = true;
+	config.huge_pages = false;
+	config.lock_memory = false;
+	config.conns_max = 16;
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_eq(vly_engine_open(&config, &engines[i]), 0);
+	fail(engines[0]);
+	cr_assert_eq(errors, 1);
+	/* another one, whatever the first has said a moment ago */
+	fail(engines[1]);
+	cr_assert_eq(errors, 2);
+	/* tried again: it is said again */
+	fail(engines[0]);
+	cr_assert_eq(errors, 3);
+	for (unsigned i = 0; i < 2; i++)
+		vly_engine_close(engines[i]);
+}
+
 /* --- memory --- */
 
 Test(dpdk_faults, a_region_too_small_is_one_line)

@@ -11,7 +11,8 @@
  */
 #define VLY_DPDK_PLUGIN_ABI                                                                        \
 	(1000000u + (uint32_t)sizeof(struct vly_wire) * 10000u +                                   \
-	 (uint32_t)sizeof(struct vly_wire_ops) * 100u + (uint32_t)sizeof(struct vly_config))
+	 (uint32_t)sizeof(struct vly_wire_ops) * 100u + (uint32_t)sizeof(struct vly_config) +      \
+	 (uint32_t)sizeof(struct vly_wire_setup) * 7u)
 
 /* What the plugin calls in the library. Borrowed for ever. */
 struct vly_dpdk_host {

@@ -1,14 +1,12 @@
 /* wire.c - the wire dpdk: what it needs, opening and closing it, and the plugin that holds it */
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <rte_ethdev.h>
 #include <rte_interrupts.h>
 #include <rte_mbuf.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -57,69 +55,25 @@ static size_t dpdk_region_bytes(const struct vly_config *config, const struct vl
 		       vly_dpdk_pool_bytes(vly_dpdk_bufs(&conf), vly_dpdk_room(conf.mtu)));
 }
 
-/*
- * What keeps one core from opening keeps the others, too, or they meet what it left behind: one of them logs. `whose`:
- * their engine's configuration; NULL while only the name is known.
- */
-static struct {
-	pthread_mutex_t lock;
-	const struct vly_config *whose;
-	char why[400];
-	uint64_t queues; /* who has failed: a bit each */
-	unsigned left;   /* or how many of those not known by number may follow */
-	time_t at_s;
-} failure = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static bool was_told(const struct vly_config *whose, unsigned queue, const char *why, time_t now_s)
+/* What keeps one core from opening keeps the others, too, or they meet what it left behind: one of them logs. */
+static void tell(const struct vly_wire_setup *setup, const char *why)
 {
-	uint64_t bit = (uint64_t)1 << queue % 64;
-
-	if (now_s - failure.at_s >= 2)
-		return false;
-	/* another core's opening has failed meanwhile: that is why, whatever it says */
-	if (!whose)
-		return failure.left && (failure.whose || strcmp(failure.why, why) == 0) &&
-		       failure.left--;
-	if (failure.whose != whose)
-		return false;
-	bool again = failure.queues & bit; /* the next try */
-
-	failure.queues |= bit;
-	return !again;
-}
-
-static void tell(const struct vly_config *whose, unsigned cores, unsigned queue, const char *why)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	pthread_mutex_lock(&failure.lock);
-	bool told = was_told(whose, queue, why, now.tv_sec);
-
-	if (!told) {
-		failure.whose = whose;
-		failure.queues = (uint64_t)1 << queue % 64;
-		failure.left = cores - 1;
-		failure.at_s = now.tv_sec;
-		snprintf(failure.why, sizeof(failure.why), "%s", why);
-	}
-	pthread_mutex_unlock(&failure.lock);
-	if (!told)
+	if (vly_wire_may_tell(setup))
 		vly_log(VLY_LOG_ERROR, "wire dpdk: %s", why);
 }
 
-static int dpdk_queues(const struct vly_nic_spec *spec, unsigned cores)
+static int dpdk_queues(const struct vly_wire_setup *setup)
 {
 	struct vly_dpdk_conf conf;
 	char why[400] = "";
-	int queues = vly_dpdk_conf_parse(&conf, spec, why, sizeof(why));
+	int queues = vly_dpdk_conf_parse(&conf, setup->spec, why, sizeof(why));
 
 	if (!queues)
 		queues = vly_dpdk_eal_start(&conf, why, sizeof(why));
 	if (!queues)
-		queues = vly_dpdk_port_queues(&conf, cores, why, sizeof(why));
+		queues = vly_dpdk_port_queues(&conf, setup->config->cores, why, sizeof(why));
 	if (queues < 0)
-		tell(NULL, cores, 0, why);
+		tell(setup, why);
 	return queues;
 }
 
@@ -296,8 +250,7 @@ static int dpdk_open(const struct vly_wire_setup *setup, struct vly_wire **wire)
 	if (!error)
 		error = open_port(w, setup, &conf, why, sizeof(why));
 	if (error) {
-		tell(setup->config, setup->config->cores, setup->queue,
-		     why[0] ? why : strerror(-error));
+		tell(setup, why[0] ? why : strerror(-error));
 		return error;
 	}
 	if (setup->config->idle != VLY_IDLE_BUSY)
