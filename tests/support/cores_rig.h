@@ -40,6 +40,7 @@ struct cores_rig {
 	unsigned accepted[RIG_CORES_MAX];
 	unsigned strays; /* accepted by another core than that of the hash */
 	bool no_word;    /* the port tells no table: homes are divided evenly */
+	bool huge;       /* memory of huge pages, where there are some */
 	struct rig_flow flows[RIG_FLOWS_MAX];
 	unsigned count;
 	unsigned dgrams[2][RIG_CORES_MAX];
@@ -74,7 +75,7 @@ static inline void rig_start(struct cores_rig *rig, unsigned side)
 	config.tx_bufs = 1024;
 	config.rx_bufs = 64;
 	config.rx_buf_bytes = 4096;
-	config.huge_pages = false;
+	config.huge_pages = rig->huge;
 	config.lock_memory = false;
 	cr_assert_eq(vly_engine_open(&config, &rig->engine[side]), 0);
 	for (unsigned i = 0; i < rig->cores[side]; i++)

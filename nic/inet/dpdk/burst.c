@@ -5,6 +5,7 @@
 #include <rte_mbuf.h>
 #include <string.h>
 
+#include "nic/inet/checksum.h"
 #include "nic/inet/dpdk/counters.h"
 #include "nic/inet/dpdk/wire.h"
 #include "nic/inet/eth.h"
@@ -163,17 +164,20 @@ uint32_t vly_dpdk_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_fra
 }
 
 /* The driver completes it. `check` fields hold what the contract says, which is what drivers want. */
-static void ask_checksums(struct rte_mbuf *mbuf, const struct vly_frame *frame)
+static void ask_checksums(const struct wire *w, struct rte_mbuf *mbuf,
+			  const struct vly_frame *frame)
 {
-	const struct rte_ipv4_hdr *ip =
-		(const struct rte_ipv4_hdr *)(const void *)(frame->data + VLY_ETH_BYTES);
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(void *)(frame->data + VLY_ETH_BYTES);
 
 	mbuf->l2_len = VLY_ETH_BYTES;
 	mbuf->l3_len = (ip->version_ihl & 0xfu) * 4;
-	mbuf->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM |
-			  (ip->next_proto_id == 6    ? RTE_MBUF_F_TX_TCP_CKSUM
-			   : ip->next_proto_id == 17 ? RTE_MBUF_F_TX_UDP_CKSUM
-						     : 0);
+	mbuf->ol_flags |= RTE_MBUF_F_TX_IPV4 | (ip->next_proto_id == 6    ? RTE_MBUF_F_TX_TCP_CKSUM
+						: ip->next_proto_id == 17 ? RTE_MBUF_F_TX_UDP_CKSUM
+									  : 0);
+	if (w->sums_ip)
+		mbuf->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	else
+		ip->hdr_checksum = vly_checksum_finish(vly_checksum_add(0, ip, mbuf->l3_len));
 	if (vly_unlikely(frame->mss))
 		vly_dpdk_tso_ask(mbuf, frame);
 }
@@ -186,7 +190,7 @@ static void loop_back(struct wire *w, struct rte_mbuf *mbuf)
 		rte_pktmbuf_free(mbuf);
 		return;
 	}
-	if (mbuf->ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
+	if (mbuf->ol_flags & RTE_MBUF_F_TX_IPV4)
 		vly_wire_complete(&(struct vly_frame){.data = rte_pktmbuf_mtod(mbuf, uint8_t *),
 						      .len = mbuf->data_len,
 						      .flags = VLY_FRAME_COMPLETE});
@@ -248,7 +252,7 @@ void vly_dpdk_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vly_f
 		mbuf->data_len = (uint16_t)frames[i].len;
 		mbuf->pkt_len = frames[i].len;
 		if (frames[i].flags & VLY_FRAME_COMPLETE)
-			ask_checksums(mbuf, &frames[i]);
+			ask_checksums(w, mbuf, &frames[i]);
 	}
 	if (wire->caps & VLY_WIRE_TSO)
 		count = vly_dpdk_tso_chain(mbufs, frames, count);

@@ -11,6 +11,7 @@
 #define VLY_DPDK_VDEVS_MAX 32
 #define VLY_DPDK_PORTS_MAX 32
 #define VLY_DPDK_NAME_MAX 64
+#define VLY_DPDK_DESCRIPTORS 1024u
 
 struct vly_dpdk_conf {
 	char text[VLY_SPEC_TEXT_MAX]; /* cut into the words below */

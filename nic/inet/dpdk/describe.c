@@ -130,12 +130,13 @@ static void thresholds(struct page *page, const struct rte_eth_dev_info *info)
 	     tx->tx_free_thresh);
 }
 
-static const char *who(const struct vly_dpdk_conf *conf, uint64_t chosen)
+static const char *who(const struct vly_dpdk_conf *conf, uint64_t chosen, uint64_t ip)
 {
 	if (chosen)
-		return "by the port, which offers all of them";
+		return chosen & ip ? "by the port, which offers all of them"
+				   : "by the port those of TCP and UDP, IP's in software";
 	return conf->software ? "in software: csum=none"
-			      : "in software: the port does not offer all of IP, TCP and UDP";
+			      : "in software: the port does not offer all of them";
 }
 
 static void offers(struct page *page, const struct vly_dpdk_port *port,
@@ -147,9 +148,9 @@ static void offers(struct page *page, const struct vly_dpdk_port *port,
 	/* as with several queues */
 	vly_dpdk_rss_choose(&rss, info, 2);
 	line(page, "received checksums", "%s",
-	     who(conf, port->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM));
+	     who(conf, port->rx_offloads, RTE_ETH_RX_OFFLOAD_IPV4_CKSUM));
 	line(page, "sent checksums", "%s",
-	     who(conf, port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM));
+	     who(conf, port->tx_offloads & VLY_DPDK_TX_CHECKSUMS, RTE_ETH_TX_OFFLOAD_IPV4_CKSUM));
 	if (port->tso.pieces)
 		line(page, "cutting (TSO)",
 		     "by the port, of up to %u mbufs (driver: %u, %u of each frame)",

@@ -11,23 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "nic/inet/dpdk/counters.h"
 #include "nic/inet/dpdk/eal.h"
+#include "nic/inet/dpdk/memif.h"
+#include "nic/inet/eth.h"
 
 #define BURST 32u
 
 #define RX_CHECKSUMS                                                                               \
 	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM |                            \
 	 RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
-#define TX_CHECKSUMS                                                                               \
-	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                            \
-	 RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vly_dpdk_port ports[RTE_MAX_ETHPORTS];
@@ -93,36 +88,6 @@ static void remove_device(const char *args)
 	(void)call(memif ? "net_memif" : "", remove_called, name);
 }
 
-/*
- * A server of memif that was killed leaves its socket behind, which the next one cannot bind. Where nobody answers
- * at it, it goes. (Those of the abstract kind, the default, vanish with their process.)
- */
-static void clear_socket(const char *vdev)
-{
-	struct sockaddr_un name = {.sun_family = AF_UNIX};
-	const char *path = strstr(vdev, ",socket=");
-	struct stat file;
-
-	if (strncmp(vdev, "net_memif", 9) != 0 || !path || !strstr(vdev, "role=server") ||
-	    !strstr(vdev, "socket-abstract=no"))
-		return;
-	path += strlen(",socket=");
-	size_t len = strcspn(path, ",");
-
-	if (len == 0 || len >= sizeof(name.sun_path))
-		return;
-	memcpy(name.sun_path, path, len);
-	if (lstat(name.sun_path, &file) != 0 || !S_ISSOCK(file.st_mode))
-		return;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return;
-	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) != 0 && errno == ECONNREFUSED)
-		(void)unlink(name.sun_path);
-	close(fd);
-}
-
 static int make_device(const char *vdev, char *why, size_t why_bytes)
 {
 	char what[VLY_DPDK_NAME_MAX + 32];
@@ -138,7 +103,7 @@ static int make_device(const char *vdev, char *why, size_t why_bytes)
 	}
 	if (made.count == VLY_DPDK_VDEVS_MAX)
 		return -ENOSPC;
-	clear_socket(vdev);
+	vly_dpdk_memif_clear_socket(vdev);
 	vly_dpdk_log_forget();
 	int error = rte_dev_probe(vdev);
 
@@ -252,22 +217,25 @@ static int choose(struct vly_dpdk_port *port, const struct vly_dpdk_conf *conf, 
 			 info->min_mtu, mtu_max(info));
 		return -EINVAL;
 	}
+	uint32_t slot = vly_dpdk_memif_slot(conf, port->name);
+
+	if (slot && port->mtu + VLY_ETH_BYTES > slot) {
+		snprintf(why, why_bytes,
+			 "port %s has slots of %u bytes, and its driver garbles frames that lie in "
+			 "several: bsize=%u or more, or mtu=%u",
+			 port->name, slot, port->mtu + VLY_ETH_BYTES,
+			 slot > VLY_ETH_BYTES ? slot - VLY_ETH_BYTES : 0);
+		return -EINVAL;
+	}
 	if (info->min_rx_bufsize > vly_dpdk_room(port->mtu)) {
 		snprintf(why, why_bytes, "port %s wants receive buffers of %u bytes: mtu=%u",
 			 port->name, info->min_rx_bufsize, info->min_rx_bufsize);
 		return -EINVAL;
 	}
-	port->rx_offloads = port->tx_offloads = 0;
-	port->tso = (struct vly_dpdk_tso){0};
+	port->rx_offloads = 0;
 	if (!conf->software && (info->rx_offload_capa & RX_CHECKSUMS) == RX_CHECKSUMS)
 		port->rx_offloads |= RX_CHECKSUMS;
-	if (!conf->software && (info->tx_offload_capa & TX_CHECKSUMS) == TX_CHECKSUMS)
-		port->tx_offloads |= TX_CHECKSUMS;
-	if (conf->cut && port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
-		port->tx_offloads |= vly_dpdk_tso_choose(&port->tso, info, port->mtu);
-	/* A queue sends the mbufs of its core's pool alone, each with one reference; and without TSO no chains. */
-	if (!port->tso.pieces && info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
-		port->tx_offloads |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	port->tx_offloads = vly_dpdk_tso_choose(&port->tso, info, conf);
 	vly_dpdk_rss_choose(&port->rss, info, port->queues);
 	return 0;
 }
@@ -423,7 +391,6 @@ static int configure(struct vly_dpdk_port *port)
 
 	if (!error)
 		error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &port->rxd, &port->txd);
-	vly_dpdk_tso_bound(&port->tso, port->txd);
 	for (uint16_t q = 0; q < queues && !error; q++) {
 		struct rte_eth_rxconf rx = port->info.default_rxconf;
 		struct rte_eth_txconf tx = port->info.default_txconf;
@@ -499,7 +466,7 @@ static int bring_up(struct vly_dpdk_port *port, char *why, size_t why_bytes)
 		"port %s (%s): %u queue%s, %u and %u descriptors, mtu %u, checksums %s%s",
 		port->name, port->info.driver_name, port->queues, port->queues > 1 ? "s" : "",
 		port->rxd, port->txd, port->mtu,
-		port->tx_offloads & TX_CHECKSUMS ? "by the port" : "in software",
+		port->tx_offloads & VLY_DPDK_TX_CHECKSUMS ? "by the port" : "in software",
 		port->tso.pieces ? ", which cuts (TSO)" : "");
 	vly_dpdk_rss_verify(&port->rss, port->id, port->name);
 	begin_counting(port);

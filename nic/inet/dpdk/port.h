@@ -16,7 +16,6 @@
  * Where the options do not say; fitted to what the driver takes. Drivers prefer 256 to 2,048: 1,024 frames of 64-byte
  * messages are 116 us at 10GbE, which a core may be away without a loss.
  */
-#define VLY_DPDK_DESCRIPTORS 1024u
 
 struct vly_dpdk_queue {
 	/* written by its core at every burst: it is in the driver now */

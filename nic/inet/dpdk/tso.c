@@ -9,33 +9,44 @@
 #include "nic/inet/eth.h"
 
 #define OFFLOADS (RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+#define L4_CHECKSUMS (RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
 #define BYTES_MAX (VLY_ETH_BYTES + 65535u) /* what an IPv4 header can say */
 #define PIECES_MAX 32u                     /* more than the nic builds at once */
 #define HEADERS (RTE_ETHER_HDR_LEN + sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_tcp_hdr))
 
-uint64_t vly_dpdk_tso_choose(struct vly_dpdk_tso *tso, const struct rte_eth_dev_info *info,
-			     uint32_t mtu)
+/* How many mbufs a chain may have; less than 2: it does not cut. A segment has the headers' mbuf in it, and one of data. */
+static uint32_t pieces_max(const struct rte_eth_dev_info *info, const struct vly_dpdk_conf *conf)
 {
 	const struct rte_eth_desc_lim *limit = &info->tx_desc_lim;
 	uint32_t whole = limit->nb_seg_max ? limit->nb_seg_max : UINT16_MAX;
+	uint32_t txd = conf->txd ? conf->txd : VLY_DPDK_DESCRIPTORS;
 
-	*tso = (struct vly_dpdk_tso){0};
-	/* a segment that is sent has the headers' mbuf in it, and one of data */
-	if ((info->tx_offload_capa & OFFLOADS) != OFFLOADS || whole < 2 ||
+	if (!conf->cut || (info->tx_offload_capa & OFFLOADS) != OFFLOADS ||
 	    limit->nb_mtu_seg_max == 1)
 		return 0;
-	tso->pieces = (uint16_t)VLY_MIN(whole, PIECES_MAX);
-	/* It takes the headers of all layers for part of the mtu (rte_eth_tap.c, pmd_tx_burst, 22.11). */
-	if (strcmp(info->driver_name, "net_tap") == 0)
-		tso->mss = (uint16_t)(mtu - HEADERS);
-	return OFFLOADS;
+	if (limit->nb_max)
+		txd = VLY_MIN(txd, (uint32_t)limit->nb_max);
+	return VLY_MIN(VLY_MIN(whole, PIECES_MAX), txd / 4);
 }
 
-void vly_dpdk_tso_bound(struct vly_dpdk_tso *tso, uint32_t txd)
+uint64_t vly_dpdk_tso_choose(struct vly_dpdk_tso *tso, const struct rte_eth_dev_info *info,
+			     const struct vly_dpdk_conf *conf)
 {
-	tso->pieces = (uint16_t)VLY_MIN(tso->pieces, txd / 4);
-	if (tso->pieces < 2)
-		tso->pieces = 0;
+	uint64_t offloads = 0;
+
+	*tso = (struct vly_dpdk_tso){0};
+	if (!conf->software && (info->tx_offload_capa & L4_CHECKSUMS) == L4_CHECKSUMS)
+		offloads |= info->tx_offload_capa & VLY_DPDK_TX_CHECKSUMS;
+	uint32_t pieces = offloads ? pieces_max(info, conf) : 0;
+
+	/* A queue sends the mbufs of its core's pool alone, each with one reference; and without TSO no chains. */
+	if (pieces < 2)
+		return offloads | (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE);
+	tso->pieces = (uint16_t)pieces;
+	/* It takes the headers of all layers for part of the mtu (rte_eth_tap.c, pmd_tx_burst, 22.11). */
+	if (strcmp(info->driver_name, "net_tap") == 0)
+		tso->mss = (uint16_t)(conf->mtu - HEADERS);
+	return offloads | OFFLOADS;
 }
 
 void vly_dpdk_tso_offer(const struct vly_dpdk_tso *tso, struct vly_wire *wire)

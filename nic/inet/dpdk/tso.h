@@ -5,6 +5,7 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
+#include "nic/inet/dpdk/conf.h"
 #include "nic/inet/wire.h"
 
 struct vly_dpdk_tso {
@@ -12,12 +13,17 @@ struct vly_dpdk_tso {
 	uint16_t mss;    /* longest piece; 0: any */
 };
 
-/* The send offloads that cutting takes; 0: the port does not offer all of them. */
-uint64_t vly_dpdk_tso_choose(struct vly_dpdk_tso *tso, const struct rte_eth_dev_info *info,
-			     uint32_t mtu);
+#define VLY_DPDK_TX_CHECKSUMS                                                                      \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                            \
+	 RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
 
-/* No chain is longer than a quarter of the `txd` descriptors that the port got: one that never fits would stop its queue. */
-void vly_dpdk_tso_bound(struct vly_dpdk_tso *tso, uint32_t txd);
+/*
+ * The offloads of sending: checksums where the port offers those of TCP and UDP (virtio and vmxnet3 have none of IP's
+ * header, which then is ours), then cutting where it offers that; else mbufs may be freed the fast way, which no chain allows. No chain is longer than a quarter of the descriptors that the port
+ * gets: one that never fits would stop its queue.
+ */
+uint64_t vly_dpdk_tso_choose(struct vly_dpdk_tso *tso, const struct rte_eth_dev_info *info,
+			     const struct vly_dpdk_conf *conf);
 
 /* What the wire then says of itself. */
 void vly_dpdk_tso_offer(const struct vly_dpdk_tso *tso, struct vly_wire *wire);

@@ -200,6 +200,7 @@ static void fill(struct wire *w, const struct vly_wire_setup *setup,
 	w->alone = port->queues == 1;
 	w->burst = port->burst;
 	w->prepare = w->wire.caps & VLY_WIRE_TX_CHECKSUM;
+	w->sums_ip = port->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	w->epoll_fd = -1;
 }
 

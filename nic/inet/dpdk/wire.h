@@ -19,7 +19,8 @@ struct wire {
 	bool alone; /* the port's only queue: nobody else stops it */
 	/* until the link was up once, or so long: what is sent waits; later it is lost */
 	uint64_t patient_ns;
-	bool prepare; /* the driver looks over what it completes */
+	bool prepare; /* the driver looks over what it completes, */
+	bool sums_ip; /* which are the checksums of IP's headers, too */
 	uint64_t look_ns;
 	struct vly_stats
 		*stats; /* of the core, for what the device counts; NULL: another queue's does */
