@@ -3,9 +3,11 @@
 import json
 import math
 import os
+import subprocess
 import sys
 import unittest
 
+import volley_cli
 from volley_cli import VolleyTest, peer
 
 QUICK = ['-c', '4', '--warmup', '20ms', '--duration', '100ms']
@@ -74,10 +76,6 @@ class Ab(VolleyTest):
         self.assertIn('1 to 20', self.complaint(2, 'ab', 'c_epoll', 'c_epoll', '--turns', '21'))
         _, runs = self.ab('c_epoll', 'c_epoll', '--rate', '1k', '--runs', '5')
         self.assertEqual({run['turns'] for run in runs}, {1})
-
-    def test_a_budget_ends_it_before_its_blocks_are_used_up(self):
-        _, runs = self.ab('c_epoll', 'c_epoll', '--runs', '10000', '--budget', '14s', '--by', 'rate')
-        self.assertLess(max(run['run'] for run in runs), 1000)
 
     def test_a_budget_that_is_too_small_for_five_blocks_is_refused(self):
         line = self.complaint(2, 'ab', 'c_epoll', 'volley_epoll', '--budget', '10s')
@@ -153,12 +151,13 @@ class Pingpong(VolleyTest):
 class Compare(VolleyTest):
     """Two files; made up, so that the truth is known."""
 
-    def setUp(self):
-        super().setUp()
-        self.volley('pingpong', *QUICK, 'c_epoll', '--json', self.json)
-        with open(self.json, encoding='utf-8') as file:
-            lines = [json.loads(line) for line in file]
-        self.header, self.sample, self.end = lines[0], lines[-2], lines[-1]
+    @classmethod
+    def setUpClass(cls):
+        # What is made up begins with a true one: once is enough.
+        done = subprocess.run([volley_cli.VOLLEY, 'pingpong', *QUICK, 'c_epoll', '--json', '-'], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=volley_cli.PATIENCE_S, check=False)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        cls.header, cls.sample, cls.end = lines[0], lines[-2], lines[-1]
 
     def write(self, name, factor=1.0, count=8, limited='no', variant='c_epoll', **plan):
         """A file of runs around the same level, `factor` dearer."""

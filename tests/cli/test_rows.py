@@ -106,8 +106,9 @@ class Unavailable(VolleyTest):
 
     def test_a_python_without_the_module_is_named_with_the_way_out(self):
         python = self.interpreter('import sys\nsys.modules["volley"] = None\n')
+        lines = self.listing(python)
         for style in STYLES:
-            line = self.listing(python)['volley_' + style]
+            line = lines['volley_' + style]
             self.assertIn('unavailable', line)
             self.assertIn(f'{python} cannot import volley', line)
             self.assertIn('--python PATH', line)
