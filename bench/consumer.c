@@ -190,6 +190,8 @@ static int command_script(const struct variant *variant, const struct variant_se
 	err = err ? err : words_add(words, "--report=%s", own->report);
 	if (own->slow_ns)
 		err = err ? err : words_add(words, "--slow-ns=%u", own->slow_ns);
+	if (own->slow_ns && of(variant)->unslowed_ns > 0)
+		err = err ? err : words_add(words, "--unslowed-ns=%.1f", of(variant)->unslowed_ns);
 	if (own->no_prefetch)
 		err = err ? err : words_add(words, "--no-prefetch");
 	if (own->compete)
@@ -354,6 +356,9 @@ const char *consumer_refuses(const struct consumer *consumer,
 	if (strcmp(setting->mode, "thread") == 0 &&
 	    (!inside || strcmp(consumer->variant.style, "loop") == 0))
 		return "an event loop has no engine on a thread of its own; leave --mode out";
+	if (setting->slow_ns &&
+	    (!consumer->variant.file || strcmp(consumer->variant.style, "own") == 0))
+		return "--slow is a delay in the bench's own Python consumers, and this one would run without";
 	if (consumer->feeds & ON(setting->feed)) {
 		if (strcmp(setting->work, "sink") == 0 && setting->feed != FEED_INTERNAL)
 			return "a sink answers nothing, and the load generator waits for answers; --source internal has no such wait";

@@ -39,9 +39,10 @@ struct consumer_setting {
 /* `variant` is first: what is given one of them finds the whole. */
 struct consumer {
 	struct variant variant;
-	unsigned int feeds;                     /* bits: 1 << FEED_... */
-	bool control;                           /* in C: what others are compared with */
-	bool metered;                           /* tells lag, batches and time in Python */
+	unsigned int feeds; /* bits: 1 << FEED_... */
+	bool control;       /* in C: what others are compared with */
+	bool metered;       /* tells lag, batches and time in Python */
+	double unslowed_ns; /* the least that a message was seen to take without --slow; 0: not yet */
 	const struct consumer_setting *setting; /* of the command, by consumer_set_up() */
 };
 

@@ -39,6 +39,7 @@ enum key {
 	KEY_CONSUMER,
 	KEY_EXEC,
 	KEY_LAG,
+	KEY_ONE_LAG,
 	KEY_START,
 	KEY_MIN,
 	KEY_MAX,
@@ -97,6 +98,7 @@ static const struct argp_option option_table[] = {
 	{NULL, 0, NULL, 0, "Search:", 6},
 	{"lag", KEY_LAG, "T", 0,
 	 "the limit of the 99th percentile, instead of 1 ms; the second stays a tenth of it", 0},
+	{"one-lag", KEY_ONE_LAG, NULL, 0, "search for that limit alone", 0},
 	{"start", KEY_START, "RATE", 0, "the first rate (default 10k)", 0},
 	{"min-rate", KEY_MIN, "RATE", 0, "lower rates are not tried (default 100)", 0},
 	{"max-rate", KEY_MAX, "RATE", 0,
@@ -228,6 +230,9 @@ static bool parse_search(struct arguments *args, int key, const char *arg)
 	case KEY_LAG:
 		keepup->limits_ns[0] = short_time("lag", arg, 1000, 10e9);
 		keepup->limits_ns[1] = keepup->limits_ns[0] / 10;
+		return true;
+	case KEY_ONE_LAG:
+		keepup->limits_count = 1;
 		return true;
 	case KEY_START:
 		keepup->start = rate_of("start", arg);
@@ -475,6 +480,9 @@ static const struct keepup_answer never_measured = {
 	.cpu_us_per_msg = (double)NAN,
 	.batch_p50 = (double)NAN,
 	.ghz = (double)NAN,
+	.pace = (double)NAN,
+	.slowed_by_ns = (double)NAN,
+	.unslowed_ns = (double)NAN,
 };
 
 static int run(struct keepup *keepup)
@@ -563,6 +571,7 @@ int command_keepup(int argc, char **argv)
 	keepup->argv = words;
 	keepup->limits_ns[0] = 1e6;
 	keepup->limits_ns[1] = 1e5;
+	keepup->limits_count = KEEPUP_LIMITS;
 	keepup->start = 10e3;
 	keepup->min = 100;
 	keepup->plan.confirm_ns = 2000 * NS_PER_MS;

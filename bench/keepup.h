@@ -34,8 +34,8 @@ struct keepup_answer {
 	double kappa;                          /* of its C control; NAN: not measured */
 	struct keepup_overload overloads[KEEPUP_OVERLOADS];
 	double cpu_us_per_msg, batch_p50, taken_share; /* of the confirming trial */
-	double ghz,
-		ghz_rate; /* effective, of the consumer's CPUs at the highest rate that passed */
+	/* of the trial that the first rate stands on, which had `stands_rate`; NAN */
+	double stands_rate, ghz, pace, slowed_by_ns, unslowed_ns;
 	enum run_status status;
 	char reason[RUN_REASON_BYTES];
 };
@@ -61,9 +61,10 @@ struct keepup {
 	struct keepup_row rows[KEEPUP_ROWS_MAX];
 	unsigned int rows_count;
 	double limits_ns[KEEPUP_LIMITS];
-	double start, min, max; /* of the searches, messages per second */
-	double full_pace[2];    /* see struct trial_plan */
-	uint32_t attempts;      /* of a trial that the machine disturbed */
+	double start, min, max;    /* of the searches, messages per second */
+	double full_pace[2];       /* see struct trial_plan */
+	uint32_t attempts;         /* of a trial that the machine disturbed */
+	unsigned int limits_count; /* of limits_ns: how many are searched for */
 	bool no_overload, resume;
 	const char *plot_path; /* NULL: none */
 	int argc;
@@ -102,6 +103,9 @@ int keepup_past_add(struct keepup *keepup, const char *name, const struct trial 
 void keepup_print(const struct keepup *keepup, FILE *out);
 void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, char *text,
 		     size_t text_bytes);
+
+/* The rate that a slowed consumer has to be found at, by what a message took without and with; NAN: not slowed. */
+double keepup_predicted(const struct keepup_answer *answer);
 
 /* Draws `plot_path` from a result file. 0, or -errno with one line on stderr. */
 int keepup_plot(const struct keepup *keepup, const char *file);

@@ -75,6 +75,25 @@ static void add_overload(const struct keepup_answer *answer, char *text, size_t 
 		add(text, text_bytes, " and does not come back");
 }
 
+double keepup_predicted(const struct keepup_answer *answer)
+{
+	return 1e9 / (answer->unslowed_ns + answer->slowed_by_ns);
+}
+
+/* What arithmetic says of a consumer that was slowed, beside what was found. */
+static void add_predicted(const struct keepup_answer *answer, char *text, size_t text_bytes)
+{
+	double predicted = keepup_predicted(answer), off = answer->searches[0].rate / predicted - 1;
+	char rate[CELL];
+
+	if (!answer->known[0] || isnan(predicted))
+		return;
+	add(text, text_bytes,
+	    "; a message that took %.0f ns was slowed by %.0f ns, so arithmetic predicts %s msg/s: found %.1f%% %s",
+	    answer->unslowed_ns, answer->slowed_by_ns, grouped(predicted, rate), fabs(off) * 100,
+	    off < 0 ? "less" : "more");
+}
+
 void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, char *text,
 		     size_t text_bytes)
 {
@@ -113,12 +132,13 @@ void keepup_sentence(const struct keepup *keepup, const struct keepup_row *row, 
 		return;
 	}
 	add(text, text_bytes, "%s keeps up with ", name);
-	for (unsigned int i = 0; i < KEEPUP_LIMITS; i++) {
+	for (unsigned int i = 0; i < keepup->limits_count; i++) {
 		add(text, text_bytes, "%s", i ? ", " : "");
 		add_rate(keepup, answer, i, text, text_bytes);
 	}
 	if (!isnan(answer->kappa) && !row->consumer->control)
 		add(text, text_bytes, ", %.2f of what C does", answer->kappa);
+	add_predicted(answer, text, text_bytes);
 	add_overload(answer, text, text_bytes);
 	if (answer->limited)
 		add(text, text_bytes, "; generator-limited: the generator could offer no more");

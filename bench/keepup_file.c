@@ -258,14 +258,17 @@ void keepup_file_answers(struct keepup *keepup)
 		keepup_sentence(keepup, row, sentence, sizeof(sentence));
 		result_write(
 			&keepup->file,
-			json_pack("{s:s, s:s, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:s}",
-				  "type", "answer", "variant", row->consumer->variant.name,
-				  "status", run_status_name(answer->status), "reason",
-				  answer->reason[0] ? answer->reason : NULL, "rates", rates,
-				  "generator_limited", answer->limited, "kappa",
-				  number(answer->kappa), "effective_ghz", number(answer->ghz),
-				  "overloads", overloads_json(answer), "generator_msg_per_s",
-				  number(keepup->generator), "c_ceiling_msg_per_s",
-				  number(keepup->ceiling), "sentence", sentence));
+			json_pack(
+				"{s:s, s:s, s:s, s:s?, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
+				"type", "answer", "variant", row->consumer->variant.name, "status",
+				run_status_name(answer->status), "reason",
+				answer->reason[0] ? answer->reason : NULL, "rates", rates,
+				"generator_limited", answer->limited, "kappa",
+				number(answer->kappa), "effective_ghz", number(answer->ghz),
+				"pace_op_per_ns", number(answer->pace), "predicted_msg_per_s",
+				number(keepup_predicted(answer)), "overloads",
+				overloads_json(answer), "generator_msg_per_s",
+				number(keepup->generator), "c_ceiling_msg_per_s",
+				number(keepup->ceiling), "sentence", sentence));
 	}
 }

@@ -97,6 +97,7 @@ struct meter_view meter_file_view(const struct meter_file *file)
 		.dropped = meter_read(&m->dropped),
 	};
 
+	view.asked_ns = meter_read(&m->asked_ns);
 	view.window_begin_ns = meter_read(&m->window_begin_ns);
 	view.window_end_ns = meter_read(&m->window_end_ns);
 	view.delivered = meter_read(&m->delivered);
@@ -104,6 +105,11 @@ struct meter_view meter_file_view(const struct meter_file *file)
 	/* read last: never less than what became of them */
 	view.offered = meter_read(&m->offered);
 	return view;
+}
+
+void meter_file_release(struct meter_file *file)
+{
+	atomic_store_explicit(&file->meter->released, 1, memory_order_relaxed);
 }
 
 /* ---- histograms ---- */
@@ -341,6 +347,7 @@ void keepup_report_take(const char *path, struct trial *trial)
 		{"rss_growth_bytes", &trial->rss_growth_bytes},
 		{"exceptions", &trial->exceptions},
 		{"slowed_by_ns", &trial->slowed_by_ns},
+		{"unslowed_ns", &trial->unslowed_ns},
 		{"paused_ns", &paused_ns},
 	};
 
@@ -352,9 +359,10 @@ void keepup_report_take(const char *path, struct trial *trial)
 		if (json_is_number(value))
 			*numbers[i].place = json_number_value(value);
 	}
-	/* over a network nobody else knows; in its whole life */
-	if (isnan(trial->paused_share) && trial->run.window_s > 0)
-		trial->paused_share = paused_ns / 1e9 / trial->run.window_s;
+	/* not of one connection, but of all: an engine in thread mode waits for Python; in its whole life */
+	if (trial->run.window_s > 0)
+		trial->paused_share =
+			fmax(trial->paused_share, fmin(1, paused_ns / 1e9 / trial->run.window_s));
 	const char *first = json_string_value(json_object_get(report, "first_exception"));
 
 	if (trial->exceptions > 0)

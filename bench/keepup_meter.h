@@ -12,7 +12,7 @@ struct meter_file {
 
 /* What is looked at while a trial goes on. */
 struct meter_view {
-	uint64_t began_ns, window_begin_ns, window_end_ns;
+	uint64_t asked_ns, began_ns, window_begin_ns, window_end_ns;
 	uint64_t offered, dropped, lost, consumed, delivered, delivered_sum;
 	bool done;
 };
@@ -22,6 +22,9 @@ int keepup_files_make(struct consumer_setting *setting, struct meter_file *file)
 void keepup_files_remove(struct consumer_setting *setting, struct meter_file *file);
 
 struct meter_view meter_file_view(const struct meter_file *file);
+
+/* The generator may begin. */
+void meter_file_release(struct meter_file *file);
 
 /* What it says of a trial from inside. */
 void meter_file_take(const struct meter_file *file, const struct trial_spec *spec,

@@ -34,27 +34,39 @@ static bool ready(const struct pace_watch *watch, double full)
 void keepup_pace_begin(struct keepup_pace *pace, const struct trial_spec *spec)
 {
 	const struct trial_plan *plan = spec->plan;
-	const struct timespec pause = {.tv_nsec = (long)PACE_PERIOD_NS};
-	uint64_t began_ns = vly_now_ns();
+
+	pace->began_ns = vly_now_ns();
+	(void)pace_watch_start(&pace->consumer, first_of(&plan->options->server_cpus));
+	(void)pace_watch_start(&pace->load, first_of(&plan->options->load_cpus));
+}
+
+bool keepup_pace_reached(const struct keepup_pace *pace, const struct trial_spec *spec)
+{
+	const struct trial_plan *plan = spec->plan;
+	uint64_t waited_ns = vly_now_ns() - pace->began_ns;
 	bool first = plan->full_pace[0] == 0;
 	/* from there the generator has time to spare */
 	bool inside = plan->setting->feed == FEED_INTERNAL;
 
-	(void)pace_watch_start(&pace->consumer, first_of(&plan->options->server_cpus));
-	(void)pace_watch_start(&pace->load, first_of(&plan->options->load_cpus));
-	while (plan->patience_ns &&
-	       !atomic_load_explicit(plan->interrupted, memory_order_relaxed)) {
-		uint64_t waited_ns = vly_now_ns() - began_ns;
+	if (!plan->patience_ns)
+		return true;
+	if (waited_ns >= plan->patience_ns)
+		return true;
+	if (first && waited_ns < FIRST_NS)
+		return false;
+	note_best(&pace->consumer, &plan->full_pace[0]);
+	note_best(&pace->load, &plan->full_pace[1]);
+	return ready(&pace->consumer, plan->full_pace[0]) &&
+	       (inside || ready(&pace->load, plan->full_pace[1]));
+}
 
-		note_best(&pace->consumer, &plan->full_pace[0]);
-		note_best(&pace->load, &plan->full_pace[1]);
-		if (waited_ns >= plan->patience_ns ||
-		    ((!first || waited_ns >= FIRST_NS) &&
-		     ready(&pace->consumer, plan->full_pace[0]) &&
-		     (inside || ready(&pace->load, plan->full_pace[1]))))
-			return;
+void keepup_pace_await(const struct keepup_pace *pace, const struct trial_spec *spec)
+{
+	const struct timespec pause = {.tv_nsec = (long)PACE_PERIOD_NS};
+
+	while (!keepup_pace_reached(pace, spec) &&
+	       !atomic_load_explicit(spec->plan->interrupted, memory_order_relaxed))
 		nanosleep(&pause, NULL);
-	}
 }
 
 void keepup_pace_end(struct keepup_pace *pace, const struct trial_spec *spec, struct trial *trial)

@@ -10,6 +10,8 @@
 #define GOODPUT_MIN 0.9
 #define SLOWED_MAX 5 /* attempts more, where others used the core */
 #define RECOVERY_MAX_NS 1e9
+#define MISSET                                                                                     \
+	1.15 /* times as long without --slow as it was seen to take: its delay is too short */
 #define PROOF_MIN 100e3 /* msg/s: any generator can do less */
 #define FASTEST 1e9     /* as fast as it can */
 
@@ -102,6 +104,31 @@ static void give_up(struct keepup_row *row, const struct trial *trial)
 		 trial->run.reasons_count ? trial->run.reasons[0] : "see the result file");
 }
 
+/* Its delay was set while others used the core: what passed would not, at its full pace. */
+static bool is_misset(const struct keepup_row *row, const struct trial *trial)
+{
+	struct consumer *consumer = row->consumer;
+
+	if (consumer->unslowed_ns <= 0 || trial->unslowed_ns < consumer->unslowed_ns)
+		consumer->unslowed_ns = isnan(trial->unslowed_ns) ? 0 : trial->unslowed_ns;
+	return trial->unslowed_ns > MISSET * consumer->unslowed_ns;
+}
+
+/* The first rate stands on a trial that passed: the confirming one, or until then that of the highest rate. */
+static void stand_on(struct keepup_answer *answer, const struct trial *trial, bool first_limit)
+{
+	bool confirms = trial->kind == TRIAL_CONFIRM;
+
+	if (first_limit ? !confirms && trial->rate <= answer->stands_rate
+			: !confirms || trial->rate <= answer->stands_rate)
+		return;
+	answer->stands_rate = trial->rate;
+	answer->ghz = trial->run.server_ghz;
+	answer->pace = trial->pace;
+	answer->slowed_by_ns = trial->slowed_by_ns;
+	answer->unslowed_ns = trial->unslowed_ns;
+}
+
 /* 1: it keeps up, 0: it does not; -1: there is no saying. */
 static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind,
 		    double rate, double limit_ns)
@@ -117,21 +144,20 @@ static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_ki
 			give_up(row, trial);
 			return -1;
 		}
-		if (trial_keeps_up(trial, limit_ns)) {
+		bool misset = is_misset(row, trial);
+
+		if (!misset && trial_keeps_up(trial, limit_ns)) {
 			if (kind == TRIAL_CONFIRM || isnan(row->answer.cpu_us_per_msg)) {
 				row->answer.cpu_us_per_msg = trial->run.server_cpu_us_per_msg;
 				row->answer.batch_p50 = trial->batch_p50;
 			}
-			if (kind == TRIAL_CONFIRM || rate > row->answer.ghz_rate) {
-				row->answer.ghz_rate = rate;
-				row->answer.ghz = trial->run.server_ghz;
-			}
+			stand_on(&row->answer, trial, limit_ns >= keepup->limits_ns[0]);
 			return 1;
 		}
 		if (trial_generator_limited(trial))
 			row->answer.limited = true;
 		if (keepup->attempts > 1 && slowed < SLOWED_MAX &&
-		    trial_slowed(trial, keepup->full_pace)) {
+		    (misset || trial_slowed(trial, keepup->full_pace))) {
 			slowed++;
 			continue;
 		}
@@ -206,13 +232,14 @@ void keepup_search_row(struct keepup *keepup, struct keepup_row *row)
 	struct keepup_answer *answer = &row->answer;
 
 	answer->status = RUN_OK;
-	answer->cpu_us_per_msg = answer->batch_p50 = answer->kappa = answer->ghz = (double)NAN;
+	answer->cpu_us_per_msg = answer->batch_p50 = answer->kappa = (double)NAN;
+	answer->ghz = answer->pace = answer->slowed_by_ns = answer->unslowed_ns = (double)NAN;
 	if (row->unavailable[0]) {
 		answer->status = RUN_UNAVAILABLE;
 		snprintf(answer->reason, sizeof(answer->reason), "%s", row->unavailable);
 		return;
 	}
-	for (unsigned int i = 0; i < KEEPUP_LIMITS && search(keepup, row, i); i++)
+	for (unsigned int i = 0; i < keepup->limits_count && search(keepup, row, i); i++)
 		;
 	/* within a tenth of a lag is within that lag: the machine was calmer in the second search */
 	if (answer->known[1] && answer->searches[1].confirmed &&
@@ -221,7 +248,8 @@ void keepup_search_row(struct keepup *keepup, struct keepup_row *row)
 	if (answer->known[0] && answer->searches[0].rate > 0 && !keepup->no_overload)
 		for (unsigned int i = 0; i < KEEPUP_OVERLOADS && !is_interrupted(keepup); i++)
 			overload(keepup, row, i);
-	if (is_interrupted(keepup) && answer->status == RUN_OK && !answer->known[KEEPUP_LIMITS - 1])
+	if (is_interrupted(keepup) && answer->status == RUN_OK &&
+	    !answer->known[keepup->limits_count - 1])
 		answer->status = RUN_INTERRUPTED;
 	if (answer->known[0] &&
 	    answer->searches[0].rate > keepup->generator / KEEPUP_GENERATOR_MARGIN)

@@ -64,10 +64,12 @@ void trial_execute(const struct trial_spec *spec, struct trial *trial)
 
 	trial_blank(spec, trial);
 	keepup_pace_begin(&pace, spec);
-	if (spec->plan->setting->feed == FEED_INTERNAL)
-		trial_internal(spec, trial);
-	else
+	if (spec->plan->setting->feed == FEED_INTERNAL) {
+		trial_internal(spec, &pace, trial);
+	} else {
+		keepup_pace_await(&pace, spec);
 		trial_network(spec, trial);
+	}
 	keepup_pace_end(&pace, spec, trial);
 }
 
@@ -189,6 +191,7 @@ static const struct {
 	FIGURE(rss_growth_bytes),
 	FIGURE(exceptions),
 	FIGURE(slowed_by_ns),
+	FIGURE(unslowed_ns),
 	{"goodput_msg_per_s", offsetof(struct trial, goodput)},
 	FIGURE(recovery_ns),
 #undef FIGURE

@@ -72,6 +72,7 @@ struct trial {
 	double full_pace, load_full_pace; /* as known by then */
 	double gc_pauses, gc_pause_total_ns, gc_pause_max_ns, blocks_growth, rss_growth_bytes;
 	double exceptions, slowed_by_ns;
+	double unslowed_ns; /* what a message took without that, in the same process just before */
 	double goodput, recovery_ns;    /* of an overload: msg/s; INFINITY: not within the trial */
 	char culprit[RUN_REASON_BYTES]; /* who lost what; "" */
 };
@@ -107,7 +108,8 @@ int trial_from_json(const json_t *line, struct trial *trial);
 
 /* The two ways of running one. */
 void trial_blank(const struct trial_spec *spec, struct trial *trial);
-void trial_internal(const struct trial_spec *spec, struct trial *trial);
+struct keepup_pace;
+void trial_internal(const struct trial_spec *spec, struct keepup_pace *pace, struct trial *trial);
 void trial_network(const struct trial_spec *spec, struct trial *trial);
 
 #endif

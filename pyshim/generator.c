@@ -307,17 +307,32 @@ static void follow(struct generator *g)
 	}
 }
 
+/* Until somebody asks for messages, and whoever holds the schedule lets it go. False: it is over before. */
+static bool wait_to_begin(struct generator *g)
+{
+	const struct timespec nap = {.tv_nsec = NAP_NS};
+
+	for (;;) {
+		bool started = atomic_load_explicit(&g->started, memory_order_acquire);
+
+		if (atomic_load_explicit(&g->over, memory_order_relaxed))
+			return false;
+		if (started && !meter_read(&g->meter->asked_ns))
+			atomic_store_explicit(&g->meter->asked_ns, vly_now_ns(),
+					      memory_order_relaxed);
+		if (started && (!g->spec.held || meter_read(&g->meter->released)))
+			return true;
+		nanosleep(&nap, NULL);
+	}
+}
+
 static void *run(void *arg)
 {
 	struct generator *g = arg;
-	const struct timespec nap = {.tv_nsec = NAP_NS};
 
 	pin(g->spec.cpu);
-	while (!atomic_load_explicit(&g->started, memory_order_acquire)) {
-		if (atomic_load_explicit(&g->over, memory_order_relaxed))
-			return NULL;
-		nanosleep(&nap, NULL);
-	}
+	if (!wait_to_begin(g))
+		return NULL;
 	uint64_t began_ns = vly_now_ns() + 1000000;
 
 	atomic_store_explicit(&g->meter->window_begin_ns, began_ns + g->spec.from_ms * 1000000u,

@@ -11,7 +11,7 @@
  * after it died. Each counter has one writer and any number of readers, who need no order among them; so
  * all accesses are relaxed, but for `began_ns` and `done`, which publish what stands before them.
  */
-#define METER_MAGIC UINT64_C(0x766f6c6c65790003) /* the last digits are the layout's number */
+#define METER_MAGIC UINT64_C(0x766f6c6c65790004) /* the last digits are the layout's number */
 #define METER_SLICE_NS UINT64_C(10000000)
 #define METER_SLICES 4096u /* 41 s; what comes later is counted in the last one */
 
@@ -30,8 +30,13 @@ struct meter {
 	/* written once, by whoever made the file */
 	uint64_t magic;
 
+	/* by the bench */
+	alignas(128) meter_count released; /* 1: a generator that is held may begin */
+
 	/* by the generator's thread (over a network: by the bench, windows alone) */
-	alignas(128) meter_count began_ns; /* of the schedule, release; 0: not yet */
+	alignas(128)
+		meter_count asked_ns; /* when the consumer looked for a first message; 0: not yet */
+	meter_count began_ns;         /* of the schedule, release; 0: not yet */
 	meter_count window_begin_ns, window_end_ns;
 	meter_count offered;            /* messages that were due, whatever became of them */
 	meter_count dropped;            /* of them: the ring was full */

@@ -51,7 +51,7 @@ static int parse_path(struct source_spec *s, const char *value)
 
 static int parse_value(struct source_spec *s, const char *key, const char *value)
 {
-	uint64_t cpu = (uint64_t)s->cpu, skim = s->skim;
+	uint64_t cpu = (uint64_t)s->cpu, skim = s->skim, held = s->held;
 	const struct {
 		const char *name;
 		uint64_t *place, min, max;
@@ -67,6 +67,7 @@ static int parse_value(struct source_spec *s, const char *key, const char *value
 		{"cpu", &cpu, 0, 4095},
 		{"until", &s->until_ms, 1, STEP_MS_MAX},
 		{"skim", &skim, 0, 1},
+		{"held", &held, 0, 1},
 	};
 	const char *rest;
 
@@ -86,6 +87,7 @@ static int parse_value(struct source_spec *s, const char *key, const char *value
 			return -EINVAL;
 		s->cpu = (int)cpu;
 		s->skim = skim;
+		s->held = held;
 		return 0;
 	}
 	return -EINVAL;
@@ -110,7 +112,7 @@ int source_spec_parse(struct source_spec *s, const char *spec, char *why, size_t
 			snprintf(
 				why, why_bytes,
 				"'%s=%s' is none of conns, len, batch, rate, seed, count, ring, cpu, "
-				"from, until, skim=NUMBER, order=random|linear, meter=FILE or "
+				"from, until, skim, held=NUMBER, order=random|linear, meter=FILE or "
 				"steps=RATExMS+RATExMS in its range",
 				part, value ? value : "");
 			return -EINVAL;

@@ -33,6 +33,7 @@ struct source_spec {
 	int cpu;                        /* of the generator's thread; -1: any */
 	uint64_t ring; /* messages that may wait, a power of two, SOURCE_RING_MIN or more */
 	uint64_t from_ms, until_ms; /* the window; until 0: for ever */
+	bool held;                  /* the schedule begins when the meter says so, not before */
 	bool skim;                  /* thrown away unread: for what the generator alone can do */
 	struct source_step steps[SOURCE_STEPS_MAX];
 	unsigned int steps_count;

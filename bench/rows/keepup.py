@@ -49,6 +49,7 @@ def parse():
     parser.add_argument("--no-prefetch", action="store_true")
     parser.add_argument("--compete", action="store_true", help="with another thread that computes")
     parser.add_argument("--slow-ns", type=int, default=0, help="so much longer takes every message")
+    parser.add_argument("--unslowed-ns", type=float, default=float("inf"), help="the least that a message was seen to take without")
     parser.add_argument("--consumer", help="MODULE:NAME")
     parser.add_argument("--check", action="store_true")
     return parser.parse_args()
@@ -188,8 +189,9 @@ def main():
     report = keepup_watch.Report(given.report)
     delay = None
     if given.slow_ns:
-        delay, cost = keepup_watch.calibrated_delay(given.slow_ns)
-        report.figures["slowed_by_ns"] = cost
+        import keepup_rehearsal
+        delay, known = keepup_rehearsal.calibrated_delay(given, engine_options(given))
+        report.figures.update(known)
 
     def consume(index, ready):
         """All that one process does: its figures, and what it counted."""

@@ -71,7 +71,7 @@ def joined(found):
     whole = {}
     for report in found:
         for key, value in report.items():
-            if not isinstance(value, (int, float)) or key == "slowed_by_ns":
+            if not isinstance(value, (int, float)) or key in ("slowed_by_ns", "unslowed_ns"):
                 whole.setdefault(key, value)
             elif key.endswith("_max_ns"):
                 whole[key] = max(whole.get(key, 0), value)

@@ -44,39 +44,6 @@ def compete():
     threading.Thread(target=work, daemon=True).start()
 
 
-def calibrated_delay(wanted_ns):
-    """A function that takes so many nanoseconds when it is called, and what it really takes."""
-    clock = time.perf_counter_ns
-    target = wanted_ns
-    rounds = max(5, min(200, 200000 // wanted_ns))  # some 0.2 ms: shorter than what keeps others from the CPU
-
-    def delay():
-        end = clock() + target
-        while clock() < end:
-            pass
-
-    def cost():
-        # The loop around it is not part of it.
-        best = None
-        for _ in range(25):
-            begin = clock()
-            for _ in range(rounds):
-                pass
-            middle = clock()
-            for _ in range(rounds):
-                delay()
-            taken = (clock() - middle - (middle - begin)) / rounds
-            best = taken if best is None else min(best, taken)
-        return best
-
-    for _ in range(6):
-        found = cost()
-        if abs(found - wanted_ns) < wanted_ns / 200:
-            break
-        target = max(0, round(target - (found - wanted_ns)))
-    return delay, cost()
-
-
 def resident_bytes():
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -51,7 +51,8 @@ class Keepup(VolleyTest):
         for run in runs:
             self.assertIn(run['status'], ('ok', 'invalid'), run)
             self.assertFalse([reason for reason in run['reasons'] if 'the speed of' not in reason], run)
-            self.assertGreater(run['messages'], 0, run)
+            # in its whole life: on a crowded machine a short window may pass without the consumer
+            self.assertGreater(run['keepup']['delivered'], 0, run)
 
     def consumer(self, text, name='mine'):
         """A module with this text; the word for --consumer."""
@@ -91,6 +92,14 @@ class Answers(Keepup):
             self.assertIn(answer['sentence'], done.out)
             self.assertEqual([rate['lag_limit_ns'] for rate in answer['rates']], [5e9, 5e8])
 
+    def test_one_limit_of_the_lag_is_searched_for_alone(self):
+        done, _ = self.search(0, 'c_null', '--one-lag')
+        answer, = self.answers
+        self.assertIsNotNone(answer['rates'][0]['rate_msg_per_s'])
+        self.assertIsNone(answer['rates'][1]['rate_msg_per_s'])
+        self.assertNotIn('500 ms', answer['sentence'])
+        self.assertIn(answer['sentence'], done.out)
+
     def test_more_than_it_keeps_up_with_is_offered_too(self):
         _, runs = self.search(0, 'c_null', words=QUICK)
         answer, = self.answers
@@ -115,10 +124,35 @@ class Answers(Keepup):
         self.assertIsNotNone(trial['gc_pauses'])
         self.assertIn('volley_batch ', done.out)
 
+    def test_an_engine_that_waits_for_python_says_how_long_nothing_was_read(self):
+        self.python()
+        _, runs = self.search(0, 'volley_completion', '--mode', 'thread', '--work', 'sink', '--slow', '100us', '--duration', '300ms',
+                              '--start', '50k', '--min-rate', '50k', '--max-rate', '50k')
+        for run in runs:
+            self.assertGreater(run['keepup']['paused_share'], 0.01, run)
+        self.assertEqual(self.answers[0]['rates'][0]['rate_msg_per_s'], 0)
+
     def test_a_slowed_consumer_knows_by_how_much(self):
         self.python()
-        _, runs = self.search(0, 'volley_completion', '--slow', '20us')
-        self.assertGreater(runs[-1]['keepup']['slowed_by_ns'], 15000)
+        done, runs = self.search(0, 'volley_completion', 'volley_columns', '--work', 'sink', '--slow', '20us')
+        self.all_counted(runs)
+        for answer in self.answers:
+            trials = [run['keepup'] for run in runs if run['variant'] == answer['variant']]
+            if None in (trial['unslowed_ns'] for trial in trials):
+                self.skipTest('others had the CPU all the time')
+            for trial in trials:
+                self.assertGreater(trial['slowed_by_ns'], 15000)
+                self.assertLess(trial['unslowed_ns'], trial['slowed_by_ns'])
+            if answer['rates'][0]['rate_msg_per_s']:
+                # of the trial that the answer stands on
+                predicted = [round(1e9 / (trial['unslowed_ns'] + trial['slowed_by_ns'])) for trial in trials]
+                self.assertIn(round(answer['predicted_msg_per_s']), predicted)
+                self.assertIn('so arithmetic predicts', done.out)
+
+    def test_a_delay_that_nobody_would_pay_is_refused(self):
+        word = self.consumer('def consume(batch):\n  batch.reply_all()\n')
+        done, _ = self.search(3, 'c_null', word, '--slow', '20us', cwd=self.folder)
+        self.assertEqual(done.out.count("bench's own Python consumers"), 2, done.out)
 
     def test_who_cannot_take_part_is_told_why_and_the_others_run(self):
         done, _ = self.search(3, 'c_null', 'asyncio_proto')
@@ -133,7 +167,13 @@ class Sources(Keepup):
     NETWORK = [*SHORT, '--duration', '100ms', '--confirm', '100ms']
 
     def over(self, source, *args, code=0, **options):
-        done, runs = self.search(code, '--source', source, *args, words=self.NETWORK, **options)
+        words = [*self.NETWORK, '--source', source, *args, '--json', self.json]
+        done = self.volley(*words, **options)
+        self.read()
+        if any('a machine that is less busy' in (answer['reason'] or '') for answer in self.answers):
+            done = self.volley(*words, '--duration', '1s', '--confirm', '1s', **options)  # not one message in the window
+        self.assertEqual(done.code, code, done)
+        _, runs, _ = self.read()
         self.assertEqual({run['nic'] for run in runs}, {source})
         self.all_counted(runs)
         return done, runs

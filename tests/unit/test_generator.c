@@ -18,6 +18,7 @@ TestSuite(generator, .fini = vly_leak_gate, .timeout = 60);
 static struct meter *meter;
 static struct generator *generator;
 static struct source_spec spec;
+static bool hold;
 
 static void begin(uint64_t ring, uint64_t len, uint64_t rate, uint64_t ms, uint64_t seed)
 {
@@ -29,6 +30,7 @@ static void begin(uint64_t ring, uint64_t len, uint64_t rate, uint64_t ms, uint6
 		.batch = 64,
 		.seed = seed,
 		.cpu = -1,
+		.held = hold,
 		.ring = ring,
 		.steps = {{rate, ms}},
 		.steps_count = 1,
@@ -172,6 +174,27 @@ Test(generator, a_message_that_was_put_back_comes_again_at_any_place_of_a_chunk)
 		cr_assert_eq(again.data, message.data);
 		check_message(&again);
 	}
+	end();
+}
+
+Test(generator, what_is_held_is_not_offered_before_it_is_let_go)
+{
+	const struct timespec nap = {.tv_nsec = 5000000};
+
+	hold = true;
+	begin(SOURCE_RING_MIN, 64, FASTEST, 5, 1);
+	while (!meter_read(&meter->asked_ns))
+		nanosleep(&nap, NULL);
+	nanosleep(&nap, NULL);
+	cr_expect_eq(meter_read(&meter->began_ns), 0u);
+	cr_expect_eq(meter_read(&meter->offered), 0u);
+	atomic_store_explicit(&meter->released, 1, memory_order_relaxed);
+	cr_expect_gt(take_all(), 0u);
+	cr_expect_gt(meter_read(&meter->began_ns), meter_read(&meter->asked_ns));
+	end();
+
+	/* nor does it keep who closes it */
+	begin(SOURCE_RING_MIN, 64, FASTEST, 5, 1);
 	end();
 }
 
