@@ -28,7 +28,7 @@ static void note_best(const struct pace_watch *watch, double *full)
 
 static bool ready(const struct pace_watch *watch, double full)
 {
-	return !watch->started || pace_watch_streak(watch, full * TRIAL_PACE_MIN) >= STREAK;
+	return !watch->started || pace_watch_streak(watch, full * PACE_FULL) >= STREAK;
 }
 
 void keepup_pace_begin(struct keepup_pace *pace, const struct trial_spec *spec)

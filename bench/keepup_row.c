@@ -1,5 +1,6 @@
 /* keepup_row.c - all trials of one consumer: two searches, overloads, and what they say */
 #include "bench/keepup.h"
+#include "bench/pace.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -184,7 +185,7 @@ static bool search(struct keepup *keepup, struct keepup_row *row, unsigned int i
 	search_begin(search, keepup->start, keepup->min, keepup->max);
 	while (search->phase != SEARCH_DONE) {
 		/* what failed may have failed on a core that was not all ours: look at it again */
-		if (keepup->full_pace[0] * TRIAL_PACE_MIN > full_pace) {
+		if (keepup->full_pace[0] * PACE_FULL > full_pace) {
 			full_pace = keepup->full_pace[0];
 			search_begin(search, keepup->start, keepup->min, keepup->max);
 		}

@@ -124,8 +124,8 @@ bool trial_slowed(const struct trial *trial, const double full_pace[2])
 	/* nobody doubles what it does */
 	if (trial->consumed * HOPELESS * slowed < trial->offered)
 		return false;
-	return trial->pace_low < TRIAL_PACE_MIN * full_pace[0] ||
-	       (load_matters(trial) && trial->load_pace_low < TRIAL_PACE_MIN * full_pace[1]);
+	return trial->pace_low < PACE_FULL * full_pace[0] ||
+	       (load_matters(trial) && trial->load_pace_low < PACE_FULL * full_pace[1]);
 }
 
 bool trial_doubtful(const struct trial *trial)

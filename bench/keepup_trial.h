@@ -36,8 +36,6 @@ struct trial_plan {
 	struct progress *progress;
 };
 
-#define TRIAL_PACE_MIN 0.75 /* of the full one: below it somebody else uses the core */
-
 struct trial_spec {
 	const struct trial_plan *plan;
 	struct consumer *consumer;

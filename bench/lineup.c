@@ -21,8 +21,8 @@ static const struct argp_option option_table[] = {
 	 "a row of your own: COMMAND with {port} in it prints READY, echoes, ends on SIGTERM", 4},
 	{"port", KEY_PORT, "N", 0, "of the servers (default: a free one for each run)", 4},
 	{"turns", KEY_TURNS, "N", 0,
-	 "all rows of a block are up at once, and their windows alternate in N pieces, so that all meet the same machine (default: for ab as many as make "
-	 "sense, else 1, that is: one row behind the other)",
+	 "all rows of a block are up at once, and their windows alternate in N pieces, so that all meet the same machine; what the pieces brought during which no "
+	 "neighbour used the cores stands below the table (default: for ab as many as make sense, else 1, that is: one row behind the other)",
 	 1},
 	{0},
 };
@@ -161,9 +161,6 @@ static const char *obstacle_of(const struct lineup *lineup, const struct load_op
 		return "--reconnect: it needs a closed loop in which a message follows each echo";
 	if (lineup->port)
 		return "--port: all servers are up at once, and cannot have the same";
-	for (unsigned int i = 0; i < lineup->session.rows_count; i++)
-		if (lineup->session.rows[i].variant->workload)
-			return "a row without connections: its load cannot pause";
 	return NULL;
 }
 

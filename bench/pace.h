@@ -15,6 +15,19 @@
  */
 double pace_probe(void);
 
+/* Of the full pace: below it somebody else uses the core. */
+#define PACE_FULL 0.75
+
+/*
+ * What a core of its own does for each core cycle (cpuspeed.h) at least, for those who may have seen nothing but
+ * a shared one: cores of x86-64 have had four units and more since 2013, and 2 to 2.5 of these beside a neighbour.
+ */
+#ifdef __x86_64__
+#define PACE_PER_CYCLE_MIN 3.0
+#else
+#define PACE_PER_CYCLE_MIN 0.0
+#endif
+
 /* A reading every PACE_PERIOD_NS on one CPU, of some 10 us, before everything else there if that is permitted. */
 #define PACE_PERIOD_NS UINT64_C(10000000)
 #define PACE_SAMPLES 16384u /* what comes later is not kept */

@@ -21,6 +21,7 @@
 #define HEADERS_BYTES 54u /* of Ethernet, IPv4 and TCP without options */
 #define PROGRESS_NS UINT64_C(500000000)
 #define LOOK_POLLS 256u /* between two looks at what is not the wire */
+#define HOLD_STEP_NS UINT64_C(10000)
 
 /* A wire without a nic above it. */
 struct line {
@@ -162,8 +163,8 @@ struct raw {
 	uint32_t messages, head, ready_count;
 	uint32_t frame_bytes;
 	uint8_t *model; /* a frame */
-	uint64_t begin_ns, end_ns, echoes, heard_ns, told_ns, told_echoes;
-	bool counting;
+	uint64_t window_ns, echoes, heard_ns, told_ns, told_echoes;
+	bool counting, holding; /* holding: nothing is sent */
 };
 
 static void take_back(struct raw *raw, const struct vly_frame *frame, uint64_t now_ns)
@@ -202,7 +203,7 @@ static void poll_once(struct raw *raw, uint64_t now_ns)
 		take_back(raw, &frames[i], now_ns);
 	}
 	wire->ops->rx_done(wire, now_ns);
-	count = VLY_MIN(raw->ready_count, BURST);
+	count = raw->holding ? 0 : VLY_MIN(raw->ready_count, BURST);
 	if (count)
 		count = wire->ops->tx_take(wire, now_ns, frames, count);
 	if (!count)
@@ -276,30 +277,79 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)span.tv_sec * 1000000000u + (uint64_t)span.tv_nsec;
 }
 
-static int measure(struct raw *raw)
+/* Sends nothing, once all frames are home, until the caller gives the word. */
+static int hold(struct raw *raw)
+{
+	int err = 0;
+
+	raw->holding = true;
+	while (!err && raw->ready_count < raw->messages && !raw->result->wrong)
+		err = run_until(raw, LOAD_WARMUP, vly_now_ns() + HOLD_STEP_NS);
+	if (!err)
+		announce(raw, LOAD_HELD);
+	return err;
+}
+
+static int resume(struct raw *raw)
+{
+	const struct load_params *params = raw->params;
+
+	raw->heard_ns = vly_now_ns();
+	for (uint32_t i = 0; i < raw->messages; i++)
+		raw->ready[i].since_ns = raw->heard_ns;
+	raw->holding = false;
+	return run_until(raw, LOAD_WARMUP,
+			 raw->heard_ns + load_settle_ns(params->connections, params->depth));
+}
+
+/* A turn, or the whole window. */
+static int measure_turn(struct raw *raw, uint32_t turns)
 {
 	struct load_result *r = raw->result;
 
 	announce(raw, LOAD_WINDOW_BEGIN);
-	uint64_t spent_ns = cpu_ns();
+	uint64_t spent_ns = cpu_ns(), begin_ns = vly_now_ns(), echoes = raw->echoes;
 
-	raw->begin_ns = vly_now_ns();
-	raw->heard_ns = raw->begin_ns;
+	raw->heard_ns = begin_ns;
 	raw->counting = true;
-	slices_begin(&r->slices, raw->begin_ns, raw->params->duration_ns, raw->echoes);
-	int err = run_until(raw, LOAD_WINDOW_BEGIN, raw->begin_ns + raw->params->duration_ns);
+	if (turns == 1)
+		slices_begin(&r->slices, begin_ns, raw->params->duration_ns, echoes);
+	int err = run_until(raw, LOAD_WINDOW_BEGIN, begin_ns + raw->params->duration_ns / turns);
+	uint64_t span_ns = vly_now_ns() - begin_ns;
 
 	raw->counting = false;
-	raw->end_ns = vly_now_ns();
-	r->cpu_ns = cpu_ns() - spent_ns;
+	raw->window_ns += span_ns;
+	r->cpu_ns += cpu_ns() - spent_ns;
+	if (turns > 1)
+		slices_add(&r->slices, span_ns, raw->echoes - echoes);
 	announce(raw, LOAD_WINDOW_END);
-	double window_ns = (double)(raw->end_ns - raw->begin_ns);
+	return err;
+}
 
+static int measure(struct raw *raw)
+{
+	struct load_result *r = raw->result;
+	uint32_t turns = raw->params->turns ? raw->params->turns : 1;
+	int err = 0;
+
+	for (uint32_t turn = 0; turn < turns && !err; turn++) {
+		if (turns > 1)
+			err = hold(raw);
+		if (turns > 1 && !err)
+			err = resume(raw);
+		if (!err)
+			err = measure_turn(raw, turns);
+	}
+	/* the wire is closed when nobody has a turn any more */
+	if (turns > 1 && !err)
+		err = hold(raw);
+	if (!raw->window_ns)
+		return err;
 	r->messages = r->latency.total;
 	r->latency_mean_ns = histogram_mean_ns(&r->latency);
-	r->window_s = window_ns * 1e-9;
+	r->window_s = (double)raw->window_ns * 1e-9;
 	r->rate_msg_per_s = (double)r->messages / r->window_s;
-	r->busy_share = fmin(1, (double)r->cpu_ns / window_ns);
+	r->busy_share = fmin(1, (double)r->cpu_ns / (double)raw->window_ns);
 	r->under_way = raw->messages;
 	r->little = stats_little(r->rate_msg_per_s, r->latency_mean_ns, raw->messages);
 	return err;

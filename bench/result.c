@@ -236,6 +236,7 @@ json_t *result_run_line(const char *workload, const struct load_options *options
 	json_object_set_new(line, "fairness", fairness_json(run));
 	json_object_set_new(line, "limited", text(run->limited));
 	json_object_set_new(line, "turns", json_integer(run->turns > 1 ? run->turns : 1));
+	json_object_set_new(line, "pieces", pieces_json(&run->pieces));
 	json_object_set_new(line, "idle_policy", text(run->idle_policy));
 	json_object_set_new(line, "nic", text(run->nic));
 	json_object_set_new(

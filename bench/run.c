@@ -112,6 +112,7 @@ static void take_load(struct live *live)
 	r->window_s = load->window_s;
 	r->fairness = load->fairness;
 	r->load_busy_share = load->busy_share;
+	pieces_take_rates(&r->pieces, &load->slices);
 	r->steady = slices_steady(&load->slices, &r->steady_change);
 	r->retransmits = disturbance_retransmits(&live->calm_before, &live->calm_after);
 	r->throttled_s = disturbance_throttled_s(&live->calm_before, &live->calm_after);

@@ -8,6 +8,7 @@
 
 #include "bench/fairness.h"
 #include "bench/options.h"
+#include "bench/pieces.h"
 #include "bench/progress.h"
 #include "bench/server.h"
 #include "bench/syscalls.h"
@@ -119,6 +120,7 @@ struct run_result {
 	struct fairness fairness;
 	bool steady; /* false: the rate moved over the window, by steady_change of its middle */
 	double steady_change;
+	struct pieces pieces; /* of turns */
 	double retransmits, throttled_s;
 	bool unfair; /* beyond what chance does */
 	struct run_load load;

@@ -47,16 +47,20 @@ static void take_cpus(struct run_result *r, const struct server *server)
 }
 
 /* The kernel's helpers on the server's CPUs work for what the server has sent. */
-static void bill_softirqs(const struct server *server, struct cost *spent,
-			  struct cost_unbilled *unbilled)
+struct cost run_cost_between(const struct sample *before, const struct sample *after,
+			     struct cost_unbilled *unbilled)
 {
-	if (!server->before.cpus_known || !server->after.cpus_known)
-		return;
-	struct cost_cpus cpus = cost_cpus_between(&server->before.cpus, &server->after.cpus);
+	struct cost spent = cost_between(&before->cost, &after->cost);
+
+	*unbilled = (struct cost_unbilled){0};
+	if (!before->cpus_known || !after->cpus_known)
+		return spent;
+	struct cost_cpus cpus = cost_cpus_between(&before->cpus, &after->cpus);
 
 	*unbilled = cost_cpus_unbilled(&cpus, cost_irq_time_apart());
-	spent->run_ns += cost_unbilled_ns(unbilled);
-	spent->system_ns += cost_unbilled_ns(unbilled);
+	spent.run_ns += cost_unbilled_ns(unbilled);
+	spent.system_ns += cost_unbilled_ns(unbilled);
+	return spent;
 }
 
 /* A server that never sleeps runs all the time: it is busy while its polls return something. */
@@ -77,11 +81,11 @@ void run_cost_take(const struct run_spec *spec, const struct server *server, str
 	take_cpus(r, server);
 	if (!r->measured || !server->before.taken || !server->after.taken)
 		return;
-	struct cost spent = cost_between(&server->before.cost, &server->after.cost);
+	struct cost_unbilled unbilled;
+	struct cost spent = run_cost_between(&server->before, &server->after, &unbilled);
+
 	if (spent.stamp_ns == 0)
 		return;
-	struct cost_unbilled unbilled = {0};
-	bill_softirqs(server, &spent, &unbilled);
 	r->server_busy_share =
 		(double)spent.run_ns / (double)spent.stamp_ns / (double)server_lanes(spec);
 	if (r->server_busy_share > 1)

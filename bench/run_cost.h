@@ -12,6 +12,10 @@
 void run_cost_take(const struct run_spec *spec, const struct server *server,
 		   struct run_result *result);
 
+/* What a server spent from one sample to another, with what the kernel's helpers did for it. */
+struct cost run_cost_between(const struct sample *before, const struct sample *after,
+			     struct cost_unbilled *unbilled);
+
 /* By name, each in microseconds per message; NAN: does not apply on this kernel. */
 void run_cost_unbilled(const struct cost_unbilled *unbilled, double per_msg,
 		       struct run_unbilled *taken);

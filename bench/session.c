@@ -316,7 +316,7 @@ static int run_block(struct state *state, const unsigned int *order, unsigned in
 {
 	const struct block whole = {.order = order, .count = count, .number = block};
 	uint64_t began_ns = vly_now_ns();
-	bool turns = state->session->options->turns > 1 && count > 1;
+	bool turns = state->session->options->turns > 1;
 
 	if (turns && run_turns(state, &whole) != 0)
 		return -ENOMEM;
@@ -491,6 +491,7 @@ static int conclude(const struct state *state, int code)
 		table_print(out, session->options, names, session->rows_count, state->runs,
 			    state->runs_count);
 		table_notes(notes, names, session->rows_count, state->runs, state->runs_count);
+		pieces_print(notes, names, session->rows_count, state->runs, state->runs_count);
 	}
 	if (session->conclude)
 		code = session->conclude(session, notes, state->runs, state->runs_count, code);

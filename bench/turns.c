@@ -1,12 +1,14 @@
 /* turns.c - runs that alternate: each has its turn, again and again, on the same CPUs */
 #include "bench/turns.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "bench/child.h"
 #include "bench/doubt.h"
 #include "bench/live.h"
 #include "bench/load.h"
+#include "bench/run_cost.h"
 #include "bench/slices.h"
 
 #define TURN_NS UINT64_C(50000000)
@@ -57,12 +59,31 @@ static uint64_t patience_ns(const struct live *live)
 	       SPARE_NS;
 }
 
+/* CPUs that its server used in its last turn; NAN: not known. */
+static double server_cpus(const struct live *live)
+{
+	const struct sample *before = &live->server->before, *after = &live->server->after;
+	struct cost_unbilled unbilled;
+
+	if (!before->taken || !after->taken)
+		return (double)NAN;
+	struct cost spent = run_cost_between(before, after, &unbilled);
+
+	return (double)spent.run_ns / (double)spent.stamp_ns;
+}
+
 static void have_turn(struct live *live, bool *over)
 {
+	double pace;
+
 	if (*over)
 		return;
+	pace = pieces_pace(live->spec->options);
 	live_go_on(live, patience_ns(live));
 	await_hold(live, over);
+	if (!*over)
+		pieces_add(&live->result->pieces, fmin(pace, pieces_pace(live->spec->options)),
+			   server_cpus(live));
 }
 
 /* One piece of each window; the order is reversed each time, so that no one is always the first. */

@@ -121,12 +121,21 @@ class Pingpong(VolleyTest):
     def test_rows_that_sleep_and_rows_that_poll_have_turns_side_by_side(self):
         """A row that polls is stopped while others have their turns; it would take their CPU."""
         done = self.expect(0, 'pingpong', *QUICK, '--turns', '3', '--runs', '1', 'c_epoll', 'volley_inet',
-                           'volley_epoll', '--json', self.json)
+                           'raw_wire', 'volley_epoll', '--json', self.json)
         header, runs, _ = self.read()
         self.assertEqual(header['plan']['turns'], 3)
-        self.assertEqual([(run['turns'], run['status']) for run in runs], [(3, 'ok')] * 3, done)
+        self.assertEqual([(run['turns'], run['status']) for run in runs], [(3, 'ok')] * 4, done)
         for run in runs:
             self.assertLess(run['server_cpus_other_share'] or 0, 0.5, run['variant'])
+            self.assertEqual(len(run['pieces']), 3)
+            for piece in run['pieces']:
+                self.assertGreater(min(piece.values()), 0, run['pieces'])
+            self.assertRegex(done.out, rf"{run['variant']}, cores all ours(: in none| in \d) of 3 turns")
+
+    def test_a_single_row_may_have_turns(self):
+        """Each tells whether the cores were all ours; a window that is one piece cannot."""
+        self.expect(0, 'pingpong', *QUICK, '--turns', '2', '--runs', '1', 'c_epoll', '--json', self.json)
+        self.assertEqual(len(self.read()[1][0]['pieces']), 2)
 
     def test_a_row_that_fails_among_turns_leaves_the_others_whole(self):
         for how in ('exit', 'die'):
