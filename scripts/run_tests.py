@@ -17,6 +17,8 @@ import build
 TITLES = {'release': 'release', 'debug': 'debug, ASan and UBSan', 'tsan': 'race programs, TSan'}
 TAIL_LINES = 40
 CASE = re.compile(r'^(not )?ok\b\s*\d*\s*-?\s*([^#]*?)\s*(?:\(\d+\.\d+s\)\s*)?(?:#\s*(SKIP|TODO)\S*\s*(.*))?$', re.I)
+# Programs at a time on each CPU, of those that may run side by side: most of them sleep more than half the time.
+BESIDE = 2
 FUZZ_SECONDS = 8  # per target: less than a minute in all
 GOOD = ('OK', 'EXPECTEDFAIL')
 
@@ -93,7 +95,8 @@ def run_build(kind, tally):
     logs = os.path.join(path, 'meson-logs', 'testlog*.json')
     for log in glob.glob(logs):
         os.unlink(log)
-    command = [build.MESON, 'test', '-C', path, '--no-rebuild']
+    beside = str(BESIDE * len(os.sched_getaffinity(0)))
+    command = [build.MESON, 'test', '-C', path, '--no-rebuild', '--num-processes', beside]
     if kind != 'release':
         command += ['--timeout-multiplier', '4'] + wrapper()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
