@@ -347,9 +347,10 @@ Test(send, drained_comes_when_half_the_budget_is_free_and_not_before)
 			check_eq(vly_resume(w.core[SERVER], link.server), 0);
 			world_round(&w);
 			queued = total - (world_stats(&w, CLIENT).tx_bytes - before);
-			/* A poll that sees it reports it, or the next one; on a slow wire later. */
+			/* A poll that sees it reports it, or the next one; on a slow wire, such as a card, later. */
 			halved += queued <= budget / 2;
-			if (!strstr(harness_nic(), "delay="))
+			if (!strstr(harness_nic(), "delay=") &&
+			    !strstr(harness_nic(), "port=0000:"))
 				check_at_most(halved, 3);
 			steps += queued > budget / 2;
 		}

@@ -34,13 +34,14 @@ static void open_cards(unsigned serving, unsigned calling)
 	rig.huge = told_of("VOLLEY_TEST_HUGE");
 	for (unsigned side = 0; side < 2; side++)
 		snprintf(rig.nic[side], sizeof(rig.nic[side]),
-			 "inet:dpdk,port=%s,eal=\"-a %s -a %s\",ip=10.0.0.%u/24", port[side],
-			 port[0], port[1], 1 + 100 * side);
+			 "inet:dpdk,port=%s,tso=%d,eal=\"-a %s -a %s\",ip=10.0.0.%u/24", port[side],
+			 told_of("VOLLEY_TEST_TSO") != 0, port[0], port[1], 1 + 100 * side);
 	rig_open_nics(&rig, serving, calling);
-	/* it tells no table: homes are divided evenly */
-	rig.no_word = serving > 1 && rig_stats(&rig, SERVES, 0).place == VLY_PLACE_BY_CORES;
 	for (unsigned side = 0; side < 2; side++)
 		rig_until(&rig, rig_stats(&rig, side, 0).link_up);
+	rig_round(&rig);
+	/* it tells no table: homes are divided evenly */
+	rig.no_word = rig_stats(&rig, SERVES, 0).place == VLY_PLACE_BY_CORES;
 }
 
 static void flows_at_their_cores(unsigned cores)
@@ -72,9 +73,11 @@ static void flows_at_their_cores(unsigned cores)
 		if (place)
 			cr_assert_eq(stats.place, place, "who sorts: %llu",
 				     (unsigned long long)stats.place);
-		/* a port that sorts leaves nothing to be handed over */
-		if (place == VLY_PLACE_BY_PORT)
-			cr_assert_eq(stats.place_elsewhere + stats.relay_tx, 0);
+		/* a port that sorts leaves nothing to be handed over but ARP, which all learn from */
+		if (place == VLY_PLACE_BY_PORT) {
+			cr_assert_eq(stats.place_elsewhere, 0);
+			cr_assert_lt(stats.relay_tx, 48);
+		}
 	}
 	cr_assert_eq(all, rig.count);
 	cr_assert_eq(rig.strays, 0);

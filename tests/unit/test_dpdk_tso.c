@@ -99,6 +99,11 @@ Test(dpdk_tso, a_driver_that_takes_short_chains_gets_short_ones)
 	info.tx_desc_lim.nb_seg_max = 8;
 	vly_dpdk_tso_choose(&tso, &info, &plain);
 	cr_assert_eq(tso.pieces, 8);
+	/* one that says 255 and whose device takes 24 */
+	info = able();
+	info.driver_name = "net_vmxnet3";
+	vly_dpdk_tso_choose(&tso, &info, &plain);
+	cr_assert_eq(tso.pieces, 24);
 	info.tx_desc_lim.nb_seg_max = 1;
 	vly_dpdk_tso_choose(&tso, &info, &plain);
 	cr_assert_eq(tso.pieces, 0);

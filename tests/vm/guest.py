@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+import machine
 import ports
 from suites import HUGE_PAGES, PLUGIN, SUITES
 
@@ -167,8 +168,10 @@ def skip(program, reason):
 
 def run_suite(name, plan, out):
     suite = SUITES[name]
+    taps = plan['cards'] == 'taps'
     # who sorts the flows of several cores: 2 the port, 3 the cores (enum vly_place_mode)
-    places = {'place': 2 if suite.nic == 'virtio' and plan['cards'] == 'rss' else 3}
+    places = {'place': 2 if suite.nic == 'virtio' and taps else 3,
+              'tso': int(taps and suite.nic in machine.TAP_QUEUES)}
     reason = ''
     if suite.plugin and not os.path.exists(f'build/{PLUGIN}'):
         reason = f'this build has no {PLUGIN}: make deps, then build again'

@@ -12,6 +12,7 @@
 #define L4_CHECKSUMS (RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
 #define BYTES_MAX (VLY_ETH_BYTES + 65535u) /* what an IPv4 header can say */
 #define PIECES_MAX 32u                     /* more than the nic builds at once */
+#define VMXNET3_PIECES_MAX 24u
 #define HEADERS (RTE_ETHER_HDR_LEN + sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_tcp_hdr))
 
 /* How many mbufs a chain may have; less than 2: it does not cut. A segment has the headers' mbuf in it, and one of data. */
@@ -21,6 +22,9 @@ static uint32_t pieces_max(const struct rte_eth_dev_info *info, const struct vly
 	uint32_t whole = limit->nb_seg_max ? limit->nb_seg_max : UINT16_MAX;
 	uint32_t txd = conf->txd ? conf->txd : VLY_DPDK_DESCRIPTORS;
 
+	/* It says 255; its device drops what has more (later drivers refuse it: VMXNET3_MAX_TSO_TXD_PER_PKT). */
+	if (strcmp(info->driver_name, "net_vmxnet3") == 0)
+		whole = VLY_MIN(whole, VMXNET3_PIECES_MAX);
 	if (!conf->cut || (info->tx_offload_capa & OFFLOADS) != OFFLOADS ||
 	    limit->nb_mtu_seg_max == 1)
 		return 0;
