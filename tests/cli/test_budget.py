@@ -8,12 +8,14 @@ from volley_cli import VolleyTest
 
 class Budget(VolleyTest):
     def test_it_ends_it_before_its_blocks_are_used_up(self):
-        # No smaller one is accepted; at so low a rate most of it is spent asleep.
-        self.volley('ab', '-c', '4', '--warmup', '20ms', '--duration', '100ms', 'c_epoll', 'c_epoll', '--rate', '1k',
-                    '--runs', '10000', '--budget', '14s', '--by', 'rate', '--json', self.json)
+        # No smaller budget is accepted; most of it is spent asleep, and ten messages in a run say too little to decide.
+        done = self.volley('ab', '-c', '4', '--warmup', '20ms', '--duration', '100ms', 'c_epoll', 'c_epoll', '--rate',
+                           '100', '--runs', '10000', '--budget', '14s', '--by', 'cpu', '--json', self.json)
         _, runs, end = self.read()
         self.assertEqual(end['status'], 'complete')
         self.assertLess(max(run['run'] for run in runs), 1000)
+        if 'is INCONCLUSIVE' not in done.out and 'no verdict' not in done.out:
+            self.skipTest('a verdict came before the budget was used up')
 
 
 if __name__ == '__main__':
