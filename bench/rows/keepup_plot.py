@@ -112,7 +112,9 @@ def main():
     panels[0].xaxis.set_minor_formatter(ticker.NullFormatter())
     panels[0].xaxis.set_major_formatter(lambda rate, _: rate_text(rate).removesuffix("/s"))
     panels[0].yaxis.set_major_formatter(lambda lag, _: f"{lag:g}")
-    words, labels = panels[0].get_legend_handles_labels()
+    # of all panels: a search that was interrupted has no answer to mark
+    named = {label: word for axes in panels[:len(trials)] for word, label in zip(*axes.get_legend_handles_labels())}
+    words, labels = list(named.values()), list(named)
     # beside the title, where there is room for both
     beside = columns > 1
     figure.legend(words, labels, fontsize=9, loc="upper right" if beside else "lower right", ncols=len(labels))
