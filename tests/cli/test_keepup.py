@@ -1,5 +1,6 @@
 """test_keepup.py - volley keepup: answers, files, faults of consumers. Nothing here depends on speed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -148,6 +149,29 @@ class Answers(Keepup):
                 predicted = [round(1e9 / (trial['unslowed_ns'] + trial['slowed_by_ns'])) for trial in trials]
                 self.assertIn(round(answer['predicted_msg_per_s']), predicted)
                 self.assertIn('so arithmetic predicts', done.out)
+
+    def test_a_trial_whose_delay_was_set_on_a_shared_core_counts_for_nothing(self):
+        self.python()
+        words = ['volley_completion', '--work', 'sink', '--slow', '60us', '--one-lag']
+        self.search(0, *words)
+        with open(self.json, encoding='utf-8') as file:
+            header, run = (json.loads(file.readline()) for _ in range(2))
+        trial = run['keepup']
+        run['status'] = 'ok'
+        # Whatever this machine did: it kept up.
+        trial.update(dict.fromkeys(('dropped', 'lost', 'backlog_slope_msg_per_s', 'excluded_share', 'taken_share', 'generator_taken_share',
+                                    'paused_share'), 0))
+        trial['offered'] = trial['consumed'] = trial['offered_rate_msg_per_s'] * run['window_s']
+        trial['lag_ns']['p99'] = 1000
+        for confirm_ns, confirmed in ((110, True), (200, False)):
+            with open(self.json, 'w', encoding='utf-8') as file:
+                print(json.dumps(header), file=file)
+                for kind, unslowed_ns in (('search', 100), ('confirm', confirm_ns)):
+                    trial.update(trial=kind, unslowed_ns=unslowed_ns)
+                    print(json.dumps(run), file=file)
+            self.expect(0, *SHORT, *words, '--json', self.json, '--resume')
+            self.read()
+            self.assertEqual(self.answers[0]['rates'][0]['confirmed'], confirmed, confirm_ns)
 
     def test_a_delay_that_nobody_would_pay_is_refused(self):
         word = self.consumer('def consume(batch):\n  batch.reply_all()\n')
