@@ -1,5 +1,6 @@
 /* end.c - letting go of a record: everything in flight is cancelled, and only its last completion ends it */
 #include <errno.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -118,6 +119,15 @@ void uring_settle(struct vly_nic *nic)
 	uint64_t end_ns = vly_clock_ns() + SETTLE_NS;
 
 	uring->closing = true;
+	/*
+	 * Another thread may not enter the ring (an event loop that ran on a thread of its own, and is closed when that
+	 * has ended): nothing can be asked or heard. What is left ends with the ring.
+	 */
+	if (uring->ring.owner != gettid()) {
+		vly_log(VLY_LOG_INFO, "uring: %u connections end with the ring of another thread",
+			uring->ending_count);
+		return;
+	}
 	uring_push(nic);
 	while (uring->ending_count && vly_clock_ns() < end_ns) {
 		nic->env->batch.count = 0; /* nobody will look at it */

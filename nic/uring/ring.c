@@ -139,6 +139,7 @@ int uring_ring_open(struct uring_ring *ring, const struct uring_ring_opts *opts)
 		return error;
 	}
 	register_ring(ring);
+	ring->owner = gettid();
 	ring->min_wait = opts->min_wait;
 	ring->wait_flags = opts->no_iowait ? IORING_ENTER_NO_IOWAIT : 0;
 	return 0;

@@ -34,6 +34,7 @@ struct uring_ring {
 	bool min_wait;
 	bool own_memory; /* NO_MMAP was granted */
 	bool registered;
+	int owner; /* the thread that opened it: no other may enter */
 	void *maps[2];
 	size_t map_bytes[2];
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,4 +226,48 @@ Test(uring_faults, memory_that_may_not_be_locked_is_told_and_auto_goes_on)
 	if (WEXITSTATUS(status) == 77)
 		cr_skip_test("capabilities cannot be dropped here");
 	cr_assert_eq(WEXITSTATUS(status), 0);
+}
+
+/* Lines of the log. */
+struct lines {
+	unsigned errors;
+};
+
+static void count_errors(enum vly_log_level level, const char *line, void *arg)
+{
+	struct lines *lines = arg;
+
+	(void)line;
+	lines->errors += level == VLY_LOG_ERROR;
+}
+
+static void *open_and_serve(void *arg)
+{
+	struct vly_config config;
+
+	small_config(&config, "uring");
+	server_open(arg, &config);
+	clients_connect(arg, 3);
+	return NULL;
+}
+
+/* It waited ten seconds for completions that only the ring's own thread can fetch. */
+Test(uring_faults, core_whose_thread_has_ended_is_closed_at_once_and_its_peers_see_the_end)
+{
+	struct server server;
+	struct lines lines = {0};
+	pthread_t thread;
+	char byte;
+
+	need_uring("uring");
+	cr_assert_eq(pthread_create(&thread, NULL, open_and_serve, &server), 0);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	vly_log_set(count_errors, &lines, VLY_LOG_ERROR);
+	vly_core_close(server.core);
+	cr_expect_eq(lines.errors, 0, "it gave up on what it waited for");
+	for (unsigned i = 0; i < server.clients_count; i++) {
+		cr_expect_leq(read(server.clients[i], &byte, 1), 0);
+		close(server.clients[i]);
+	}
+	vly_engine_close(server.engine);
 }
