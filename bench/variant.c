@@ -444,9 +444,9 @@ static const struct variant variants[] = {
 	},
 	{
 		.name = "volley_dpdk",
-		.summary = "this engine's own TCP/IP over a DPDK port (memif)",
+		.summary = "this engine's own TCP/IP over a DPDK port (memif), no timestamps",
 		.idle_policy = "busy",
-		.nic = "",
+		.nic = ",ts=0",
 		.fds_base = 128,
 		.threads_max = 1,
 		.loop = true,
