@@ -16,9 +16,8 @@ DEVICE = {'virtio': 'virtio-net-pci,disable-legacy=on,iommu_platform=on', 'vmxne
           'e1000e': 'e1000e'}
 # What the kernel says when something is wrong with it, or with what we do to it.
 BAD = re.compile(r'BUG:|WARNING: CPU|Oops|general protection|Out of memory|DMAR:.*fault addr|Kernel panic')
-# The emulated vmxnet3 looks once more into what it shares with its driver, when that has told it by
-# address 0 that there is nothing any more. (qemu's own
-# remark on it may cut the line.) And what qemu itself remarks, or warns of.
+# The emulated vmxnet3 looks once more into what it shares with its driver, when that has told it by address 0 that
+# there is nothing any more; a remark of qemu's own may cut that line. And what qemu itself warns of.
 KNOWN = re.compile(r'DMAR:.*fault addr 0x(0 |\[)|: warning: |: vtd_|: New fault is not recorded')
 # Emulation knows no speculation to mitigate; pt leaves devices of kernel drivers untranslated, so that
 # uio works beside vfio; the counter is the host's own. A host that gives the machine no time for a
