@@ -44,8 +44,8 @@ enum vly_tcp_bit {
 	VLY_TCP_B_PERSIST = 1 << 10,   /* the window is shut: probes instead of retransmissions */
 	VLY_TCP_B_EOF_DUE = 1 << 11,   /* EOF is to be told when the data before it was */
 	VLY_TCP_B_CLOSE_DUE = 1 << 12, /* close_due is set */
-	VLY_TCP_B_PROBED = 1 << 13,    /* the last keep-alive, or probe of a window, is unanswered */
-	VLY_TCP_B_FLOW = 1 << 14,      /* its key is in the flow table */
+	VLY_TCP_B_PROBED = 1 << 13, /* the last keep-alive, or probe of a window, is unanswered */
+	VLY_TCP_B_FLOW = 1 << 14,   /* its key is in the flow table */
 	/* our data has carried an ACK that was owed: the next one may wait for data, too */
 	VLY_TCP_B_TALKS = 1 << 15,
 };
