@@ -45,6 +45,7 @@ enum key {
 	KEY_MAX,
 	KEY_CONFIRM,
 	KEY_ATTEMPTS,
+	KEY_FULL_PACE,
 	KEY_NO_OVERLOAD,
 	KEY_RESUME,
 	KEY_PLOT,
@@ -105,6 +106,8 @@ static const struct argp_option option_table[] = {
 	 "the highest rate that is tried (default 40M; over a network 10M)", 0},
 	{"confirm", KEY_CONFIRM, "T", 0, "length of the confirming trial (default 2s)", 0},
 	{"attempts", KEY_ATTEMPTS, "N", 0, "of a trial that others disturbed (default 4)", 0},
+	{"full-pace", KEY_FULL_PACE, "N", 0,
+	 "operations per ns of a core that is all ours, as another search has seen it", 0},
 	{"no-overload", KEY_NO_OVERLOAD, NULL, 0, "do not offer more than it keeps up with", 0},
 	{"resume", KEY_RESUME, NULL, 0, "go on with the trials that --json FILE has already", 0},
 	{"save-plot", KEY_PLOT, "FILE", 0, "lag against rate, as FILE.png or FILE.svg", 0},
@@ -252,6 +255,11 @@ static bool parse_search(struct arguments *args, int key, const char *arg)
 		if (option_number(arg, 1, ATTEMPTS_MAX, &number, why, sizeof(why)) != 0)
 			usage_error(COMMAND, "--attempts: %s", why);
 		keepup->attempts = (uint32_t)number;
+		return true;
+	case KEY_FULL_PACE:
+		if (option_number(arg, 1, 1000, &number, why, sizeof(why)) != 0)
+			usage_error(COMMAND, "--full-pace: %s", why);
+		keepup->full_pace[0] = keepup->full_pace[1] = (double)number;
 		return true;
 	case KEY_NO_OVERLOAD:
 		return keepup->no_overload = true;

@@ -38,11 +38,26 @@ def answer_of(path):
 def search(given, seed, path, until):
     """One search, at the longest until then."""
     command = [given.volley, 'keepup', *given.arguments, '--seed', str(seed), '--json', path, '--resume']
+    known = full_pace(given.folder)
+    command += ['--full-pace', str(known)] if known else []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
         try:
             child.wait(timeout=max(1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGINT)
+
+
+def full_pace(folder):
+    """The best that any search in the folder has seen of this machine's cores; 0: there is none."""
+    best = 0
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), encoding='utf-8') as file:
+            for text in file:
+                try:
+                    best = max(best, json.loads(text).get('keepup', {}).get('full_pace_op_per_ns') or 0)
+                except json.JSONDecodeError:
+                    pass  # its last line: it was cut off
+    return int(best)
 
 
 def spread(values):
