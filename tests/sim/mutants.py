@@ -2,6 +2,7 @@
 """mutants.py - plants bugs in the stack, one at a time, and says which seed of the simulation finds each
 
 usage: mutants.py [--build FOLDER] [--seeds N] [name ...]    all by default; build/ and 2000 seeds
+       mutants.py --texts                                    only looks whether what they change is still there
 
 Only the changed source is compiled and linked in front of the library; the tree is not touched. Exits with 1 if a mutant
 survives, or if its text is no longer in the source.
@@ -88,7 +89,7 @@ MUTANTS = {
     'any_cookie_is_good': (
         'tcp_accept.c', 'if ((hash << COOKIE_MSS_BITS | index) != cookie)', 'if (hash == cookie + 1)'),
     'syn_ack_is_not_sent_again': (
-        'tcp_accept.c', '\tinet->stats.tcp_retransmit++;\n\tsend_syn_ack(inet, mini);', '\tinet->stats.tcp_retransmit++;'),
+        'tcp_accept.c', '\tvly_hop_doubt(inet, mini->hop);\n\tsend_syn_ack(inet, mini);', '\tvly_hop_doubt(inet, mini->hop);'),
     'syn_is_not_sent_again': (
         'tcp_timer.c', '\t\tvly_tcp_send_syn(inet, tcp);\n', ''),
     'retransmission_starts_one_late': (
@@ -146,12 +147,26 @@ def drop_pairs(command, unwanted):
     return [word for word in command if word not in unwanted]
 
 
+def source_of(name):
+    file, text, _ = MUTANTS[name]
+    with open(os.path.join(TOP, NIC + file), encoding='utf-8') as source:
+        whole = source.read()
+    return whole, text in whole
+
+
+def stale():
+    """Prints mutants whose text somebody has changed since; 1 if there are any."""
+    names = [name for name in MUTANTS if not source_of(name)[1]]
+    for name in names:
+        print(f'{name}: its text is not in {NIC}{MUTANTS[name][0]} any more')
+    return 1 if names else 0
+
+
 def try_mutant(build, name, seeds):
     """What became of it, in words; None: it survived."""
     file, text, instead = MUTANTS[name]
-    with open(os.path.join(TOP, NIC + file), encoding='utf-8') as source:
-        whole = source.read()
-    if whole.count(text) < 1:
+    whole, there = source_of(name)
+    if not there:
         return f'STALE: its text is not in {NIC}{file} any more'
     with tempfile.TemporaryDirectory() as where:
         program = build.program([build.compile(NIC + file, whole.replace(text, instead, 1), where)], where)
@@ -165,6 +180,8 @@ def try_mutant(build, name, seeds):
 
 def main(args):
     folder, seeds = os.path.join(TOP, 'build'), 2000
+    if args == ['--texts']:
+        return stale()
     while args and args[0].startswith('--'):
         if args[0] == '--build':
             folder = os.path.abspath(args[1])
