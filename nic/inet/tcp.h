@@ -132,6 +132,7 @@ struct vly_tcp_core {
 	struct vly_tcp_conf conf;
 	uint32_t acks[VLY_TCP_BURST + 1]; /* slots: who owes an ACK since the last poll */
 	uint32_t acks_count;
+	uint32_t full_bursts;      /* in a row: received as many frames as they had room for */
 	uint32_t acks_paid;        /* how many of them data of our own has paid since */
 	uint32_t tx_head, tx_tail; /* slots: FIFO of those whom the wire was too full for */
 	struct vly_minis minis;

@@ -7,6 +7,12 @@
 
 #define BURST 32u
 
+/*
+ * Half of it, unless so many bursts in a row had no room for more. With few messages under way one burst would have
+ * all of them, and each end would wait while the other works through it; in halves both work at once.
+ */
+#define FULL_IN_A_ROW 4u
+
 /* A frame on its way through the stages. */
 struct item {
 	struct vly_tcp *tcp; /* NULL: the slow path */
@@ -242,6 +248,12 @@ static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
 	return true;
 }
 
+/* Frames that the next burst may have; an application that asked for large batches gets whole ones. */
+static inline uint32_t burst_most(const struct vly_tcp_core *tcp)
+{
+	return tcp->conf.burst > BURST || tcp->full_bursts >= FULL_IN_A_ROW ? BURST : BURST / 2;
+}
+
 bool vly_tcp_burst(struct vly_inet *inet)
 {
 	struct vly_frame frames[BURST];
@@ -250,9 +262,10 @@ bool vly_tcp_burst(struct vly_inet *inet)
 	uint32_t in_place_max = VLY_MIN(env->config->hold_bytes, VLY_TCP_IN_PLACE);
 	/* a segment makes two events at most */
 	uint32_t room = (env->batch.max - env->batch.count) / 2;
-	uint32_t count =
-		inet->wire->ops->rx_burst(inet->wire, inet->now_ns, frames, VLY_MIN(room, BURST));
+	uint32_t most = VLY_MIN(room, burst_most(inet->tcp));
+	uint32_t count = inet->wire->ops->rx_burst(inet->wire, inet->now_ns, frames, most);
 
+	inet->tcp->full_bursts = count == most ? inet->tcp->full_bursts + 1 : 0;
 	if (!count)
 		return false;
 	/* what was sent in this very poll may have been answered: no round trip is measured too short */
