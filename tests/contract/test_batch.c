@@ -177,6 +177,9 @@ Test(batch, close_of_another_connection_blanks_only_that_ones_events)
 	world_close(&w);
 }
 
+/* Of a batch, in which a nic may well show 16 of 40 that have something. */
+#define EVERYONE 12
+
 /* In every batch: the first event of a connection closes all connections seen in it. */
 static void close_everyone(struct world *w, unsigned core, struct vly_event *events, int count)
 {
@@ -184,7 +187,7 @@ static void close_everyone(struct world *w, unsigned core, struct vly_event *eve
 	vly_conn victims[256];
 	int victims_count = 0;
 
-	if (core != SERVER || !*armed || count < 20)
+	if (core != SERVER || !*armed || count < EVERYONE)
 		return;
 	for (int i = 0; i < count; i++)
 		if (events[i].kind == VLY_DATA)
@@ -213,7 +216,7 @@ Test(batch, close_of_everyone_leaves_nothing_but_none)
 	w.on_batch = close_everyone;
 	w.arg = &armed;
 	pump_until(&w, !armed);
-	check_at_least(w.tracks.count[VLY_NONE], 20);
+	check_at_least(w.tracks.count[VLY_NONE], EVERYONE);
 	for (int i = 0; i < 40; i++)
 		check_eq(vly_close(w.core[CLIENT], link[i].client), 0);
 	world_quiet(&w);
