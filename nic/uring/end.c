@@ -46,10 +46,21 @@ static bool close_file(struct uring_nic *uring, struct uring_conn *conn)
 	return closed;
 }
 
+/* The kernel has let go, and the file is closed. */
+static void ended(struct uring_nic *uring, struct uring_conn *conn)
+{
+	uring_list_remove(uring, conn);
+	uring->ending_count--;
+	uring->no_files = false;
+	conn->file = -1;
+	conn->head.state = conn->marks & MARK_CONNECTING ? VLY_CONNECTING : VLY_OPENED;
+	/* A reset after the peer's FIN is an EPIPE to the kernel; to the application a reset is a reset. */
+	vly_env_dead(uring->nic.env, &conn->head,
+		     conn->status == -EPIPE ? -ECONNRESET : conn->status);
+}
+
 void uring_end_step(struct uring_nic *uring, struct uring_conn *conn)
 {
-	struct vly_env *env = uring->nic.env;
-
 	if (!(conn->marks & MARK_CANCELLING)) {
 		if (!cancel_all(uring, conn)) {
 			uring_ready(uring, conn);
@@ -71,12 +82,7 @@ void uring_end_step(struct uring_nic *uring, struct uring_conn *conn)
 		uring_ready(uring, conn);
 		return;
 	}
-	uring_list_remove(uring, conn);
-	uring->ending_count--;
-	uring->no_files = false;
-	conn->head.state = conn->marks & MARK_CONNECTING ? VLY_CONNECTING : VLY_OPENED;
-	/* A reset after the peer's FIN is an EPIPE to the kernel; to the application a reset is a reset. */
-	vly_env_dead(env, &conn->head, conn->status == -EPIPE ? -ECONNRESET : conn->status);
+	ended(uring, conn);
 }
 
 void uring_let_go(struct uring_nic *uring, struct uring_conn *conn, int status)
@@ -112,6 +118,35 @@ void uring_abort(struct vly_nic *nic, struct vly_conn_head *head, int status)
 	uring_let_go(uring_of(nic), conn, status);
 }
 
+/*
+ * Another thread than the one that opened the ring may not enter it (an event loop that ran on a thread of its own, and is
+ * closed when that has ended): nothing can be asked or heard. What was in flight the kernel has ended with that thread, and
+ * sockets in the table end with the ring; our buffers, and descriptors, are given back here, those whose closing was
+ * not submitted, too.
+ */
+static void settle_from_outside(struct uring_nic *uring)
+{
+	const struct vly_conn_table *table = &uring->nic.env->conns;
+	struct uring_ring *ring = &uring->ring;
+
+	for (uint32_t slot = 0; slot < table->count; slot++) {
+		struct uring_conn *conn = conn_of(vly_conn_at(table, slot));
+
+		if (conn->head.state != VLY_DEAD || !(conn->marks & MARK_ENDING) || conn->file < 0)
+			continue;
+		if (!(conn->marks & MARK_FIXED) && conn->head.type != VLY_WATCH)
+			close(conn->file);
+		ended(uring, conn);
+	}
+	for (uint32_t left = uring_ring_filled(ring); left > 0; left--) {
+		const struct io_uring_sqe *sqe =
+			&ring->sqes[(ring->sq_tail - left) & ring->sq_mask];
+
+		if (sqe->opcode == IORING_OP_CLOSE && !sqe->file_index)
+			close(sqe->fd);
+	}
+}
+
 void uring_settle(struct vly_nic *nic)
 {
 	struct uring_nic *uring = uring_of(nic);
@@ -119,13 +154,8 @@ void uring_settle(struct vly_nic *nic)
 	uint64_t end_ns = vly_clock_ns() + SETTLE_NS;
 
 	uring->closing = true;
-	/*
-	 * Another thread may not enter the ring (an event loop that ran on a thread of its own, and is closed when that
-	 * has ended): nothing can be asked or heard. What is left ends with the ring.
-	 */
 	if (uring->ring.owner != gettid()) {
-		vly_log(VLY_LOG_INFO, "uring: %u connections end with the ring of another thread",
-			uring->ending_count);
+		settle_from_outside(uring);
 		return;
 	}
 	uring_push(nic);
