@@ -20,7 +20,7 @@ double pace_probe(void);
 
 /*
  * What a core of its own does for each core cycle (cpuspeed.h) at least, for those who may have seen nothing but
- * a shared one: cores of x86-64 have had four units and more since 2013, and 2 to 2.5 of these beside a neighbour.
+ * a shared one: big cores of x86-64 have had four units and more since 2013, and 2 to 2.5 of these beside a neighbour.
  */
 #ifdef __x86_64__
 #define PACE_PER_CYCLE_MIN 3.0

@@ -34,7 +34,9 @@ double pieces_pace(const struct load_options *options)
 	double pace = UNKNOWN; /* fmin() passes it by */
 	cpu_set_t own;
 
-	if (sched_getaffinity(0, sizeof(own), &own) != 0)
+	/* of a side that may run anywhere nobody knows */
+	if (!options->server_cpus.count || !options->load_cpus.count ||
+	    sched_getaffinity(0, sizeof(own), &own) != 0)
 		return pace;
 	pace = slowest(&options->server_cpus, pace);
 	pace = slowest(&options->load_cpus, pace);
@@ -117,7 +119,7 @@ struct pieces_mean pieces_mean(const char *row, const struct run_result *runs, s
 {
 	struct pieces_mean mean = {0};
 	double best = best_pace(runs, count);
-	double rates = 0, cpus = 0, cycles = 0;
+	double rates = 0, known_rates = 0, cpus = 0, cycles = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		if (!counts(&runs[i], row))
@@ -132,13 +134,16 @@ struct pieces_mean pieces_mean(const char *row, const struct run_result *runs, s
 			mean.full++;
 			/* pieces are equally long, so rates are numbers of messages */
 			rates += piece->rate_msg_per_s;
+			if (isnan(piece->server_cpus))
+				continue;
+			known_rates += piece->rate_msg_per_s;
 			cpus += piece->server_cpus;
 			cycles += piece->server_cpus * runs[i].server_ghz * 1e9;
 		}
 	}
 	mean.rate_msg_per_s = mean.full ? rates / mean.full : UNKNOWN;
-	mean.cpu_us_per_msg = cpus * 1e6 / rates;
-	mean.cycles_per_msg = cycles / rates;
+	mean.cpu_us_per_msg = cpus * 1e6 / known_rates;
+	mean.cycles_per_msg = cycles / known_rates;
 	return mean;
 }
 
@@ -147,6 +152,8 @@ void pieces_print(FILE *out, const char *const *names, size_t names_count,
 {
 	char rate[SHEET_CELL_BYTES], cost[64];
 
+	if (!(best_pace(runs, count) > 0))
+		return;
 	for (size_t i = 0; i < names_count; i++) {
 		struct pieces_mean mean = pieces_mean(names[i], runs, count);
 
@@ -157,10 +164,15 @@ void pieces_print(FILE *out, const char *const *names, size_t names_count,
 				   mean.all);
 			continue;
 		}
+		int len = 0;
+
 		cost[0] = '\0';
 		if (!isnan(mean.cpu_us_per_msg))
-			snprintf(cost, sizeof(cost), ", CPU %.3g us/msg, %.0f cycles",
-				 mean.cpu_us_per_msg, mean.cycles_per_msg);
+			len = snprintf(cost, sizeof(cost), ", CPU %.3g us/msg",
+				       mean.cpu_us_per_msg);
+		if (!isnan(mean.cycles_per_msg))
+			snprintf(cost + len, sizeof(cost) - (size_t)len, ", %.0f cycles",
+				 mean.cycles_per_msg);
 		sheet_note(out, "%s, cores all ours in %u of %u turns: %s msg/s%s", names[i],
 			   mean.full, mean.all, sheet_count(mean.rate_msg_per_s, rate), cost);
 	}

@@ -258,7 +258,9 @@ static int run_until(struct raw *raw, enum load_phase phase, uint64_t until_ns)
 		    atomic_load_explicit(raw->params->interrupted, memory_order_relaxed))
 			return -ECANCELED;
 		if (now_ns - raw->heard_ns > (uint64_t)LOAD_STALL_TIMEOUT_NS)
-			return load_refuse(raw->result, -ETIMEDOUT, "no frame came back");
+			return load_refuse(raw->result, -ETIMEDOUT,
+					   "%u of %u frames never came back",
+					   raw->messages - raw->ready_count, raw->messages);
 	}
 	return 0;
 }

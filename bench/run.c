@@ -180,8 +180,8 @@ static void judge(struct live *live)
 		doubt_reason(r, RUN_FAILED, LOAD_NOTHING_CAME);
 	if (r->status != RUN_OK)
 		return;
-	/* in turns, whatever the CPUs did they did to all */
-	if (r->turns <= 1) {
+	/* in turns with others, whatever the CPUs did they did to all */
+	if (r->turns <= 1 || !live->spec->others) {
 		doubt_speed(r, "server", &o->server_cpus, &live->server_before,
 			    &live->server_after);
 		doubt_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);

@@ -41,6 +41,7 @@ struct run_spec {
 	const char *load_nic;
 	uint32_t run, order, attempt; /* from 1 */
 	uint32_t turns;               /* pieces of the window; 0 and 1: it is one */
+	uint32_t others;              /* rows that have turns as well */
 	bool canary;                  /* beside the blocks: tells drift, enters no mean */
 	const struct syscalls
 		*syscalls;      /* what the probe counted for this row; NULL: not asked for */

@@ -160,6 +160,7 @@ static int attempt_turns(struct state *state, const struct block *block, uint32_
 				   i + 1);
 		specs[i].attempt = attempt;
 		specs[i].turns = state->session->options->turns;
+		specs[i].others = block->count - 1;
 	}
 	turns_execute(specs, block->count, results);
 	for (unsigned int i = 0; i < block->count; i++)
@@ -174,7 +175,7 @@ static int attempt_turns(struct state *state, const struct block *block, uint32_
 			continue;
 		}
 		/* A pair is of one attempt, or it did not have its turns together. */
-		if (invalid)
+		if (invalid && results[i].status != RUN_INVALID)
 			doubt_reason(&results[i], RUN_INVALID,
 				     "another row of the block is invalid");
 		*result = results[i];

@@ -538,7 +538,8 @@ void vly_tcp_minis_watch(struct vly_inet *inet, uint32_t due)
 static void age(struct vly_inet *inet, struct vly_mini *mini)
 {
 	struct vly_minis *minis = &inet->tcp->minis;
-	unsigned tries = mini->list == VLY_MINI_UNSENT ? 1 : mini->list + 1u;
+	bool unsent = mini->list == VLY_MINI_UNSENT;
+	unsigned tries = unsent ? 1 : mini->list + 1u;
 
 	if (mini->list == VLY_MINI_TIME_WAIT || tries >= VLY_MINI_UNSENT) {
 		vly_tcp_mini_end(inet, mini);
@@ -549,7 +550,8 @@ static void age(struct vly_inet *inet, struct vly_mini *mini)
 	mini->due = inet->now + (inet->tcp->conf.rto_init << tries);
 	vly_mini_list(minis, mini, tries);
 	inet->stats.tcp_retransmit++;
-	vly_hop_doubt(inet, mini->hop);
+	if (!unsent)
+		vly_hop_doubt(inet, mini->hop);
 	send_syn_ack(inet, mini);
 }
 

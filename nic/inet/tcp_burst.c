@@ -248,10 +248,17 @@ static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
 	return true;
 }
 
-/* Frames that the next burst may have; an application that asked for large batches gets whole ones. */
-static inline uint32_t burst_most(const struct vly_tcp_core *tcp)
+/*
+ * Frames that the next burst may have. Whole ones gets an application that asked for large batches, and a core that sorts
+ * for others: what it hands on does not count.
+ */
+static inline uint32_t burst_most(const struct vly_inet *inet)
 {
-	return tcp->conf.burst > BURST || tcp->full_bursts >= FULL_IN_A_ROW ? BURST : BURST / 2;
+	const struct vly_tcp_core *tcp = inet->tcp;
+
+	if (inet->relay || tcp->conf.burst > BURST || tcp->full_bursts >= FULL_IN_A_ROW)
+		return BURST;
+	return BURST / 2;
 }
 
 bool vly_tcp_burst(struct vly_inet *inet)
@@ -262,7 +269,7 @@ bool vly_tcp_burst(struct vly_inet *inet)
 	uint32_t in_place_max = VLY_MIN(env->config->hold_bytes, VLY_TCP_IN_PLACE);
 	/* a segment makes two events at most */
 	uint32_t room = (env->batch.max - env->batch.count) / 2;
-	uint32_t most = VLY_MIN(room, burst_most(inet->tcp));
+	uint32_t most = VLY_MIN(room, burst_most(inet));
 	uint32_t count = inet->wire->ops->rx_burst(inet->wire, inet->now_ns, frames, most);
 
 	inet->tcp->full_bursts = count == most ? inet->tcp->full_bursts + 1 : 0;

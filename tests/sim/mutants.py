@@ -89,7 +89,7 @@ MUTANTS = {
     'any_cookie_is_good': (
         'tcp_accept.c', 'if ((hash << COOKIE_MSS_BITS | index) != cookie)', 'if (hash == cookie + 1)'),
     'syn_ack_is_not_sent_again': (
-        'tcp_accept.c', '\tvly_hop_doubt(inet, mini->hop);\n\tsend_syn_ack(inet, mini);', '\tvly_hop_doubt(inet, mini->hop);'),
+        'tcp_accept.c', '\t\tvly_hop_doubt(inet, mini->hop);\n\tsend_syn_ack(inet, mini);', '\t\tvly_hop_doubt(inet, mini->hop);'),
     'syn_is_not_sent_again': (
         'tcp_timer.c', '\t\tvly_tcp_send_syn(inet, tcp);\n', ''),
     'retransmission_starts_one_late': (

@@ -96,6 +96,50 @@ Test(pieces, a_turn_that_counted_nothing_has_no_rate)
 	json_decref(list);
 }
 
+Test(pieces, a_turn_whose_cost_is_not_known_counts_by_its_rate)
+{
+	struct run_result run = run_of("a");
+
+	add(&run, OURS, 1e6);
+	pieces_add(&run.pieces, OURS, (double)NAN);
+	run.pieces.piece[1].rate_msg_per_s = 3e6;
+	struct pieces_mean mean = pieces_mean("a", &run, 1);
+
+	cr_expect_float_eq(mean.rate_msg_per_s, 2e6, 1);
+	cr_expect_float_eq(mean.cpu_us_per_msg, 0.5, 1e-9);
+}
+
+/* What is printed of these runs, as a string to be freed. */
+static char *printed(const struct run_result *runs, size_t count)
+{
+	const char *const names[] = {"a"};
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&text, &bytes);
+
+	pieces_print(out, names, 1, runs, count);
+	fclose(out);
+	return text;
+}
+
+Test(pieces, what_is_not_known_is_not_printed)
+{
+	struct run_result run = run_of("a");
+	char *text;
+
+	pieces_add(&run.pieces, (double)NAN, 1);
+	run.pieces.piece[0].rate_msg_per_s = 1e6;
+	text = printed(&run, 1);
+	cr_expect_str_empty(text);
+	free(text);
+	run.pieces.piece[0].pace_op_per_ns = OURS;
+	run.server_ghz = (double)NAN;
+	text = printed(&run, 1);
+	cr_expect_str_eq(text,
+			 "a, cores all ours in 1 of 1 turns: 1,000,000 msg/s, CPU 1 us/msg\n");
+	free(text);
+}
+
 Test(pieces, a_whole_window_has_none)
 {
 	struct pieces none = {0};
@@ -120,6 +164,8 @@ Test(pieces, the_pace_is_read_where_both_sides_run)
 
 	cr_expect(isnan(pieces_pace(&options)), "no CPU was named");
 	cr_assert_eq(cpus_allowed(&options.server_cpus), 0);
+	cr_expect(isnan(pieces_pace(&options)), "the load may be anywhere");
+	cr_assert_eq(cpus_allowed(&options.load_cpus), 0);
 	cr_expect_gt(pieces_pace(&options), 0);
 	struct cpus after;
 

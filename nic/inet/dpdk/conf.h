@@ -11,6 +11,10 @@
 #define VLY_DPDK_VDEVS_MAX 32
 #define VLY_DPDK_PORTS_MAX 32
 #define VLY_DPDK_NAME_MAX 64
+/*
+ * Where the options do not say; fitted to what the driver takes. Drivers prefer 256 to 2,048: 1,024 frames of 64-byte
+ * messages are 116 us at 10GbE, which a core may be away without a loss.
+ */
 #define VLY_DPDK_DESCRIPTORS 1024u
 
 struct vly_dpdk_conf {

@@ -12,10 +12,6 @@
 #include "nic/inet/dpdk/tso.h"
 
 #define VLY_DPDK_QUEUES_MAX 64u
-/*
- * Where the options do not say; fitted to what the driver takes. Drivers prefer 256 to 2,048: 1,024 frames of 64-byte
- * messages are 116 us at 10GbE, which a core may be away without a loss.
- */
 
 struct vly_dpdk_queue {
 	/* written by its core at every burst: it is in the driver now */
