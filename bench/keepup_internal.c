@@ -163,6 +163,7 @@ static bool watch(struct live *live)
 	/* here, and not before its process began: a core that is all ours does not stay so for long */
 	if (view.asked_ns && !live->released && keepup_pace_reached(live->pace, live->spec)) {
 		live->released = true;
+		live->consumed_ns = now_ns; /* until now it could take nothing */
 		meter_file_release(&live->meter);
 	}
 	if (view.began_ns && !live->begin_asked && now_ns >= view.window_begin_ns) {

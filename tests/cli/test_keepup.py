@@ -374,6 +374,16 @@ class Faults(Keepup):
         self.fails('import time\ndef consume(batch):\n  if any(batch.lengths):\n    time.sleep(1000)\n',
                    'the consumer blocks')
 
+    def test_a_consumer_that_was_held_long_and_begins_slowly_does_not_block(self):
+        word = self.consumer('import time\nslept = []\ndef consume(batch):\n  if any(batch.lengths) and not slept:\n'
+                             '    slept.append(time.sleep(0.3))\n  batch.reply_all()\n')
+        # nobody has that pace: a trial is held for as long as there is patience
+        child = self.start(*SHORT, '--attempts', '2', '--full-pace', '1000', word, '--json', self.json, cwd=self.folder)
+        wait_until(lambda: os.path.exists(self.json) and '"search"' in open(self.json, encoding='utf-8').read(), 'a first trial')
+        child.send_signal(signal.SIGINT)
+        self.finish(child)
+        self.assertFalse([reason for run in self.read()[1] for reason in run['reasons'] if 'blocks' in reason])
+
     def test_a_consumer_that_exits(self):
         self.fails('import os\ndef consume(batch):\n  os._exit(7)\n', 'ended during the run: exit code 7')
         self.fails('import sys\ndef consume(batch):\n  sys.exit(0)\n', 'ended during the run')
