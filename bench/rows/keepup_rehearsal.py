@@ -11,7 +11,6 @@ twice as long; a delay that was set then would be too short afterwards.
 import os
 import shutil
 import statistics
-import tempfile
 import time
 
 import keepup_styles
@@ -97,15 +96,14 @@ def calibrate(rehearsal, set_longer, wanted_ns):
     return rehearsal.measure(JUDGING) or found
 
 
-def open_meter(folder, source, wanted_ns):
-    """The same source, but endless and with counters that nobody reads: (its name, the file of the counters)."""
-    own = os.path.join(folder, "meter")
+def endless(source, own, wanted_ns):
+    """The same source, but endless and with counters that nobody reads, in the file `own`."""
     values = dict(part.split("=", 1) for part in source.split(","))
     shutil.copyfile(values["meter"], own)
     batch = max(1, min(int(values["batch"]), BATCH_NS // wanted_ns))
     values.update(meter=own, held="0", batch=str(batch), ring=str(RING), steps=f"{RATE}x600000")
     values["from"], values["until"] = "0", "600000"
-    return ",".join(f"{name}={value}" for name, value in values.items()), own
+    return ",".join(f"{name}={value}" for name, value in values.items())
 
 
 def on_engine(given, options, wanted_ns):
@@ -114,8 +112,10 @@ def on_engine(given, options, wanted_ns):
 
     delay, set_longer = waiting(wanted_ns)
     work = keepup_styles.WORKS[given.work](given.size, None)
-    with tempfile.TemporaryDirectory(prefix="volley-rehearsal-") as folder:
-        source, meter = open_meter(folder, given.nic.removeprefix("source:"), wanted_ns)
+    # without a name in any folder: whatever ends this process, nothing stays behind
+    with open(os.memfd_create("volley-rehearsal"), "wb") as counters:
+        meter = f"/proc/self/fd/{counters.fileno()}"
+        source = endless(given.nic.removeprefix("source:"), meter, wanted_ns)
         with volley.Engine(**{**options, "nic": "source:" + source, "mode": "inline", "meter": meter}) as engine:
             keepup_styles.STYLES[given.style](engine, (given.host, given.port), given.size, work)
             found = calibrate(Rehearsal(work, lambda: engine.poll(0), delay, given.unslowed_ns), set_longer, wanted_ns)

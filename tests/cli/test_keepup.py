@@ -156,6 +156,15 @@ class Answers(Keepup):
                 self.assertIn(round(answer['predicted_msg_per_s']), predicted)
                 self.assertIn('so arithmetic predicts', done.out)
 
+    def test_the_rehearsal_of_a_delay_makes_no_file_that_could_stay_behind(self):
+        self.python()
+        folder, seen = os.path.join(self.folder, 'temporary'), set()
+        os.mkdir(folder)
+        child = self.start(*SHORT, 'volley_completion', '--slow', '20us', '--one-lag', '--json', self.json, env={**os.environ, 'TMPDIR': folder})
+        wait_until(lambda: seen.update(os.listdir(folder)) or child.poll() is not None, 'the end of the search')
+        self.assertEqual(self.finish(child).code, 0)
+        self.assertEqual(seen, set())
+
     def test_a_trial_whose_delay_was_set_on_a_shared_core_counts_for_nothing(self):
         self.python()
         words = ['volley_completion', '--work', 'sink', '--slow', '60us', '--one-lag']
