@@ -106,6 +106,9 @@ class Record(Sink):
         return data
 
     def take_batch(self, table, count):
+        if self.delay:
+            for _ in range(count):
+                self.delay()
         words = table.view("<u8")
         numbers, when = words[:, 0], words[:, 1]
         self.latest.update(zip((numbers & 1023).tolist(), when.tolist()))

@@ -156,6 +156,13 @@ class Answers(Keepup):
                 self.assertIn(round(answer['predicted_msg_per_s']), predicted)
                 self.assertIn('so arithmetic predicts', done.out)
 
+    def test_columns_of_real_work_are_slowed_too(self):
+        self.python()
+        _, runs = self.search(0, 'volley_columns', '--work', 'record', '--slow', '20us', '--one-lag')
+        self.all_counted(runs)
+        for run in runs:
+            self.assertGreater(run['keepup']['slowed_by_ns'] or 20000, 15000)
+
     def test_the_rehearsal_of_a_delay_makes_no_file_that_could_stay_behind(self):
         self.python()
         folder, seen = os.path.join(self.folder, 'temporary'), set()
