@@ -42,7 +42,9 @@ struct consumer {
 	unsigned int feeds; /* bits: 1 << FEED_... */
 	bool control;       /* in C: what others are compared with */
 	bool metered;       /* tells lag, batches and time in Python */
-	double unslowed_ns; /* the least that a message was seen to take without --slow; 0: not yet */
+	double least_ns,
+		second_ns; /* the least that messages were seen to take without --slow; 0: not yet */
+	double unslowed_ns; /* what one takes on a core that is all ours, by these; 0: not known */
 	const struct consumer_setting *setting; /* of the command, by consumer_set_up() */
 };
 

@@ -109,10 +109,18 @@ static void give_up(struct keepup_row *row, const struct trial *trial)
 static bool is_misset(const struct keepup_row *row, const struct trial *trial)
 {
 	struct consumer *consumer = row->consumer;
+	double *least = &consumer->least_ns, *second = &consumer->second_ns;
+	double ns = trial->unslowed_ns;
 
-	if (consumer->unslowed_ns <= 0 || trial->unslowed_ns < consumer->unslowed_ns)
-		consumer->unslowed_ns = isnan(trial->unslowed_ns) ? 0 : trial->unslowed_ns;
-	return trial->unslowed_ns > MISSET * consumer->unslowed_ns;
+	if (ns > 0 && (*least <= 0 || ns < *least)) {
+		*second = *least;
+		*least = ns;
+	} else if (ns > *least && (*second <= 0 || ns < *second)) { /* the same: seen before */
+		*second = ns;
+	}
+	/* one lucky process does not make all others slow, and one lucky trial is no second */
+	consumer->unslowed_ns = *second > 0 ? fmin(*second, MISSET * *least) : *least;
+	return ns > MISSET * consumer->unslowed_ns;
 }
 
 /* The first rate stands on a trial that passed: the confirming one, or until then that of the highest rate. */
@@ -162,7 +170,7 @@ static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_ki
 			slowed++;
 			continue;
 		}
-		row->answer.slowed |= trial_slowed(trial, keepup->full_pace);
+		row->answer.slowed |= misset || trial_slowed(trial, keepup->full_pace);
 		if (!trial_doubtful(trial))
 			return 0;
 		row->answer.taken_share = fmax(row->answer.taken_share, trial->taken_share);

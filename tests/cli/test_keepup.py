@@ -185,15 +185,17 @@ class Answers(Keepup):
                                     'paused_share'), 0))
         trial['offered'] = trial['consumed'] = trial['offered_rate_msg_per_s'] * run['window_s']
         trial['lag_ns']['p99'] = 1000
-        for confirm_ns, confirmed in ((110, True), (200, False)):
+        # one that was 15% luckier than the other is not held against it
+        for search_ns, confirm_ns, confirmed in ((100, 110, True), (86, 101, True), (100, 200, False)):
             with open(self.json, 'w', encoding='utf-8') as file:
                 print(json.dumps(header), file=file)
-                for kind, unslowed_ns in (('search', 100), ('confirm', confirm_ns)):
+                for kind, unslowed_ns in (('search', search_ns), ('confirm', confirm_ns)):
                     trial.update(trial=kind, unslowed_ns=unslowed_ns)
                     print(json.dumps(run), file=file)
-            self.expect(0, *SHORT, *words, '--json', self.json, '--resume')
+            done = self.expect(0, *SHORT, *words, '--json', self.json, '--resume')
             self.read()
             self.assertEqual(self.answers[0]['rates'][0]['confirmed'], confirmed, confirm_ns)
+            self.assertEqual('Others used the cores of these CPUs' in done.out, not confirmed, confirm_ns)
 
     def test_a_delay_that_nobody_would_pay_is_refused(self):
         word = self.consumer('def consume(batch):\n  batch.reply_all()\n')
