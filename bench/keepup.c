@@ -107,7 +107,7 @@ static const struct argp_option option_table[] = {
 	{"confirm", KEY_CONFIRM, "T", 0, "length of the confirming trial (default 2s)", 0},
 	{"attempts", KEY_ATTEMPTS, "N", 0, "of a trial that others disturbed (default 4)", 0},
 	{"full-pace", KEY_FULL_PACE, "N", 0,
-	 "operations per ns of a core that is all ours, as another search has seen it", 0},
+	 "operations per ns of cores that are all ours, as another search has seen it", 0},
 	{"no-overload", KEY_NO_OVERLOAD, NULL, 0, "do not offer more than it keeps up with", 0},
 	{"resume", KEY_RESUME, NULL, 0, "go on with the trials that --json FILE has already", 0},
 	{"save-plot", KEY_PLOT, "FILE", 0, "lag against rate, as FILE.png or FILE.svg", 0},
@@ -131,15 +131,14 @@ static const char *one_of(const char *option, const char *text, const char *cons
 /* 5000, 20k, 1.5M */
 static double rate_of(const char *option, const char *text)
 {
-	size_t digits = strspn(text, "0123456789.");
-	char *end = NULL;
-	double rate = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1;
+	const char *unit;
+	double rate = option_leading(text, &unit);
 
-	if (end == text + digits && strcmp(end, "k") == 0)
+	if (strcmp(unit, "k") == 0)
 		rate *= 1e3;
-	else if (end == text + digits && strcmp(end, "M") == 0)
+	else if (strcmp(unit, "M") == 0)
 		rate *= 1e6;
-	else if (end != text + digits || *end)
+	else if (*unit)
 		rate = -1;
 	if (rate < 0)
 		usage_error(
@@ -161,12 +160,11 @@ static double short_time(const char *option, const char *text, double min_ns, do
 		const char *unit;
 		double ns;
 	} units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}};
-	size_t digits = strspn(text, "0123456789.");
-	char *end = NULL;
-	double value = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1, ns = -1;
+	const char *unit;
+	double value = option_leading(text, &unit), ns = -1;
 
-	for (size_t i = 0; end == text + digits && i < 4; i++)
-		if (strcmp(end, units[i].unit) == 0)
+	for (size_t i = 0; i < 4; i++)
+		if (strcmp(unit, units[i].unit) == 0)
 			ns = value * units[i].ns;
 	if (ns < 0)
 		usage_error(COMMAND, "--%s: '%s' is not a time; write 100us, 1ms or 500ns", option,
@@ -226,6 +224,7 @@ static void add_own(struct arguments *args, const char *text, bool exec)
 static bool parse_search(struct arguments *args, int key, const char *arg)
 {
 	struct keepup *keepup = &args->keepup;
+	const char *rest;
 	uint64_t number;
 	char why[256];
 
@@ -257,9 +256,9 @@ static bool parse_search(struct arguments *args, int key, const char *arg)
 		keepup->attempts = (uint32_t)number;
 		return true;
 	case KEY_FULL_PACE:
-		if (option_number(arg, 1, 1000, &number, why, sizeof(why)) != 0)
-			usage_error(COMMAND, "--full-pace: %s", why);
-		keepup->full_pace[0] = keepup->full_pace[1] = (double)number;
+		keepup->full_pace[0] = keepup->full_pace[1] = option_leading(arg, &rest);
+		if (*rest || !(keepup->full_pace[0] >= 1 && keepup->full_pace[0] <= 1000))
+			usage_error(COMMAND, "--full-pace: '%s' is none of 1 to 1000", arg);
 		return true;
 	case KEY_NO_OVERLOAD:
 		return keepup->no_overload = true;

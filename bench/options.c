@@ -126,13 +126,21 @@ uint64_t option_take_duration(const char *command, const char *name, const char 
 	return value_ns;
 }
 
-int option_percent(const char *text, double *value, char *why, size_t why_bytes)
+double option_leading(const char *text, const char **rest)
 {
-	size_t digits = strspn(text, "0123456789.");
 	char *end = NULL;
 	double number = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1.0;
 
-	if (end != text + digits || strcmp(end, "%") != 0) {
+	*rest = text + strspn(text, "0123456789.");
+	return end == *rest ? number : -1.0;
+}
+
+int option_percent(const char *text, double *value, char *why, size_t why_bytes)
+{
+	const char *unit;
+	double number = option_leading(text, &unit);
+
+	if (number < 0 || strcmp(unit, "%") != 0) {
 		snprintf(why, why_bytes, "'%s' is not a limit; write 5%%, 2%% to 1000%%", text);
 		return -EINVAL;
 	}

@@ -59,6 +59,9 @@ uint64_t option_take_number(const char *command, const char *name, const char *t
 uint64_t option_take_duration(const char *command, const char *name, const char *text,
 			      uint64_t min_ns, uint64_t max_ns);
 
+/* The number that the text begins with, as 20 of 20k, and in `rest` what follows it; -1: there is none. */
+double option_leading(const char *text, const char **rest);
+
 /*
  * A limit such as 5%: of [2%, 1000%], as parts of 1. Differences within 2% are none. Errors as
  * option_number.

@@ -11,6 +11,7 @@ given, and how far the seeds are apart: as they are, and by what the CPU did mea
 
 import argparse
 import json
+import math
 import os
 import signal
 import statistics
@@ -57,7 +58,7 @@ def full_pace(folder):
                     best = max(best, json.loads(text).get('keepup', {}).get('full_pace_op_per_ns') or 0)
                 except json.JSONDecodeError:
                     pass  # its last line: it was cut off
-    return int(best)
+    return math.floor(best * 10) / 10
 
 
 def spread(values):

@@ -102,8 +102,8 @@ class Answers(Keepup):
         self.assertIn(answer['sentence'], done.out)
 
     def test_who_knows_the_full_pace_sees_that_others_were_there_all_the_time(self):
-        done, runs = self.search(0, 'c_null', '--full-pace', '1000', '--lag', '1us')
-        self.assertEqual({run['keepup']['full_pace_op_per_ns'] for run in runs}, {1000})
+        done, runs = self.search(0, 'c_null', '--full-pace', '999.5', '--lag', '1us')
+        self.assertEqual({run['keepup']['full_pace_op_per_ns'] for run in runs}, {999.5})
         if self.answers[0]['rates'][0]['rate_msg_per_s'] == 0:
             self.assertIn('Others used the cores of these CPUs all the time', done.out)
 
@@ -349,7 +349,8 @@ class Nonsense(Keepup):
                             (['--rate', '5k'], 'no meaning'), (['--runs', '3'], 'no meaning'),
                             (['--size', '8'], '16 to 65536'), (['--work', 'play'], 'none of echo, sink, record'),
                             (['--source', 'tape'], 'none of internal'), (['--save-plot', 'x.gif'], '.png'),
-                            (['--resume'], '--json FILE'), (['--full-pace', '0'], '--full-pace'), (['--attempts', '0'], '--attempts'), (['--confirm', '1ms'], '--confirm')):
+                            (['--resume'], '--json FILE'), (['--full-pace', '0'], '--full-pace'), (['--full-pace', '1e2'], '--full-pace'),
+                            (['--attempts', '0'], '--attempts'), (['--confirm', '1ms'], '--confirm')):
             with self.subTest(words=words):
                 self.assertIn(said, self.complaint(2, 'keepup', 'c_null', *words))
         self.assertIn('did you mean volley_batch', self.complaint(2, 'keepup', 'voley_batch'))
