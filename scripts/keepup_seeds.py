@@ -10,6 +10,7 @@ given, and how far the seeds are apart: as they are, and by what the CPU did mea
 """
 
 import argparse
+import glob
 import json
 import math
 import os
@@ -18,6 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
+
+
+INTERRUPTED = 128  # and beyond: an exit code by a signal
 
 
 def answer_of(path):
@@ -37,7 +41,7 @@ def answer_of(path):
 
 
 def search(given, seed, path, until):
-    """One search, at the longest until then."""
+    """One search, at the longest until then. What it cannot do at all ends the script."""
     command = [given.volley, 'keepup', *given.arguments, '--seed', str(seed), '--json', path, '--resume']
     known = full_pace(given.folder)
     command += ['--full-pace', str(known)] if known else []
@@ -46,13 +50,16 @@ def search(given, seed, path, until):
             child.wait(timeout=max(1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGINT)
+    # a consumer that failed, or is not there, has an answer that says so
+    if child.returncode and child.returncode < INTERRUPTED and child.returncode >= 0 and not answer_of(path):
+        sys.exit(f'{" ".join(command)}: exit code {child.returncode}')
 
 
 def full_pace(folder):
     """The best that any search in the folder has seen of this machine's cores; 0: there is none."""
     best = 0
-    for name in os.listdir(folder):
-        with open(os.path.join(folder, name), encoding='utf-8') as file:
+    for name in glob.glob(os.path.join(glob.escape(folder), 'seed-*.jsonl')):
+        with open(name, encoding='utf-8') as file:
             for text in file:
                 try:
                     best = max(best, json.loads(text).get('keepup', {}).get('full_pace_op_per_ns') or 0)
@@ -65,17 +72,23 @@ def spread(values):
     return (max(values) - min(values)) / statistics.median(values)
 
 
+def figure(value, form):
+    """As wide where it is not known."""
+    return format(value, form) if value else format('-', '>' + form.split(',')[0].split('.')[0])
+
+
 def show(answers):
     print('seed      msg/s  confirmed   GHz  op/ns  msg/s per GHz  predicted  off by')
     for seed, answer in answers.items():
         rate, predicted = answer['rates'][0]['rate_msg_per_s'], answer['predicted_msg_per_s']
         known = f'{predicted:11,.0f}  {rate / predicted - 1:+6.1%}' if predicted else '          -       -'
-        print(f"{seed:4} {rate:10,.0f}  {'yes' if answer['rates'][0]['confirmed'] else 'no':>9}  {answer['effective_ghz']:4.2f}  "
-              f"{answer['pace_op_per_ns']:5.1f}  {rate / answer['effective_ghz']:13,.0f}{known}")
-    found = list(answers.values())
-    rates = [answer['rates'][0]['rate_msg_per_s'] for answer in found]
-    per_ghz = [answer['rates'][0]['rate_msg_per_s'] / answer['effective_ghz'] for answer in found]
-    print(f'{len(rates)} seeds: {spread(rates):.1%} between the highest and the lowest rate, {spread(per_ghz):.1%} per GHz')
+        ghz, pace = answer['effective_ghz'], answer['pace_op_per_ns']
+        print(f"{seed:4} {rate:10,.0f}  {'yes' if answer['rates'][0]['confirmed'] else 'no':>9}  {figure(ghz, '4.2f')}  "
+              f"{figure(pace, '5.1f')}  {figure(ghz and rate / ghz, '13,.0f')}{known}")
+    rates = [answer['rates'][0]['rate_msg_per_s'] for answer in answers.values()]
+    per_ghz = [answer['rates'][0]['rate_msg_per_s'] / answer['effective_ghz'] for answer in answers.values() if answer['effective_ghz']]
+    print(f'{len(rates)} seeds: {spread(rates):.1%} between the highest and the lowest rate'
+          + (f', {spread(per_ghz):.1%} per GHz' if len(per_ghz) == len(rates) else ''))
 
 
 def main():
@@ -88,18 +101,22 @@ def main():
     given = parser.parse_args()
     until = time.monotonic() + given.seconds
     os.makedirs(given.folder, exist_ok=True)
-    answers = {}
+    answers, missing = {}, 0
     for seed in range(1, given.seeds + 1):
         path = os.path.join(given.folder, f'seed-{seed}.jsonl')
         if not answer_of(path) and time.monotonic() < until:
             search(given, seed, path, until)
         answer = answer_of(path)
+        missing += not answer
         if answer and answer['rates'][0]['rate_msg_per_s']:
             answers[seed] = answer
+        elif answer:
+            print(f"seed {seed}: {answer['sentence']}")
     if answers:
         show(answers)
-    missing = given.seeds - len(answers)
-    sys.exit(f'{missing} of {given.seeds} searches are not complete: call it again' if missing else 0)
+    if missing:
+        sys.exit(f'{missing} of {given.seeds} searches are not complete: call it again')
+    sys.exit(f'{given.seeds - len(answers)} of {given.seeds} searches found no rate' if len(answers) < given.seeds else 0)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import volley_cli
@@ -338,6 +339,47 @@ class Files(Keepup):
                            env={**os.environ, 'PYTHONPATH': self.folder})
         self.assertIn('apt install python3-matplotlib', done.err)
         self.assertRegex(done.out, 'c_null (keeps|does not keep) up')
+
+
+class Seeds(unittest.TestCase):
+    """scripts/keepup_seeds.py beside a command that answers at once."""
+
+    def repeat(self, *sayings, code=0):
+        """What it prints of searches that end with (exit code, lines) each."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'volley')
+            with open(path, 'w', encoding='utf-8') as file:
+                file.write(f'#!/usr/bin/python3\nimport json, sys\ncode, lines = {sayings!r}[int(sys.argv[sys.argv.index("--seed") + 1]) - 1]\n'
+                           'with open(sys.argv[sys.argv.index("--json") + 1], "w") as file:\n'
+                           '  file.writelines(json.dumps(line) + "\\n" for line in lines)\nsys.exit(code)\n')
+            os.chmod(path, 0o755)
+            with open(os.path.join(folder, 'picture.png'), 'wb') as file:
+                file.write(b'\x89PNG')
+            os.mkdir(os.path.join(folder, 'old'))
+            done = subprocess.run([volley_cli.PYTHON, '-B', os.path.join(volley_cli.TOP, 'scripts', 'keepup_seeds.py'), folder, '--seeds',
+                                   str(len(sayings)), '--volley', path, '--', 'c_null'], check=False, capture_output=True, text=True)
+        self.assertEqual(done.returncode, code, done)
+        return done.stdout + done.stderr
+
+    @staticmethod
+    def found(rate, **figures):
+        answer = {'type': 'answer', 'rates': [{'rate_msg_per_s': rate, 'confirmed': True}], 'effective_ghz': 4.0, 'pace_op_per_ns': 16.3,
+                  'predicted_msg_per_s': None, 'sentence': 'c_null says why.', **figures}
+        return [answer, {'type': 'end', 'status': 'complete'}]
+
+    def test_a_search_that_found_no_rate_is_complete(self):
+        said = self.repeat((0, self.found(4e6)), (0, self.found(0)), (3, self.found(None)), code=1)
+        self.assertEqual(said.count('c_null says why'), 2, said)
+        self.assertIn('2 of 3 searches found no rate', said)
+
+    def test_what_is_not_known_of_a_search_is_a_dash(self):
+        said = self.repeat((0, self.found(4e6)), (0, self.found(5e6, effective_ghz=None, pace_op_per_ns=None)))
+        self.assertIn('-', said.splitlines()[2])
+        self.assertIn('2 seeds: 22.2% between', said)
+
+    def test_a_search_that_is_refused_ends_it_and_one_that_was_interrupted_is_gone_on_with(self):
+        self.assertIn('exit code 2', self.repeat((2, []), code=1))
+        self.assertIn('1 of 1 searches are not complete: call it again', self.repeat((130, []), code=1))
 
 
 class Nonsense(Keepup):
