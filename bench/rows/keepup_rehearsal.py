@@ -8,6 +8,7 @@ delay and without, and the delay is set so that a message takes so much longer. 
 both follows at what rate the consumer has to fall behind. While somebody else uses the processor's core all that takes
 twice as long; a delay that was set then would be too short afterwards.
 """
+import itertools
 import os
 import shutil
 import statistics
@@ -21,6 +22,8 @@ SETTLING = (4, 4, 4, 4, 4)  # rounds of so many comparisons; after each the dela
 JUDGING = 10          # comparisons in the end
 SLOWED = 1.12         # times as long as at the core's full pace: somebody else uses it
 PATIENCE_NS = 3_000_000_000
+LATE_COMPARISONS = 3  # then, of any pace: one alone may be anything
+LATE_TRIES = 10       # for these
 RATE = 50_000_000     # more than any consumer takes
 BATCH_NS = 2_000_000  # what a batch may take: a slice is not shorter
 RING = 8192           # it lies in the caches, as do the few chunks of a consumer that keeps up
@@ -76,24 +79,23 @@ class Rehearsal:
     def measure(self, comparisons):
         """The medians of several at the core's full pace; if there is no patience left for that, of any; or None."""
         found = []
-        while True:
+        for tries in itertools.count(1):
             pair = self.compare()
             found += [pair] if pair else []
             fair = [pair for pair in found if pair[0] <= SLOWED * self.best_ns]
-            late = clock() > self.until
+            late = clock() > self.until and (len(found) >= LATE_COMPARISONS or tries >= LATE_TRIES)
             if len(fair) >= comparisons or late:
                 chosen = fair or found
                 return tuple(statistics.median(column) for column in zip(*chosen)) if chosen else None
 
 
 def calibrate(rehearsal, set_longer, wanted_ns):
-    """(ns that a message takes, ns more with the delay), None where others had the CPU all the time."""
-    found = None
+    """(ns that a message takes, ns more with the delay), None where others had the CPU all the time in the end."""
     for comparisons in SETTLING:
         found = rehearsal.measure(comparisons)
         if found:
             set_longer(wanted_ns - found[1])
-    return rehearsal.measure(JUDGING) or found
+    return rehearsal.measure(JUDGING)  # what was found before was of another delay
 
 
 def endless(source, own, wanted_ns):

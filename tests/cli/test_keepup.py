@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 import volley_cli
 from volley_cli import VolleyTest, peer, wait_until
@@ -380,6 +381,28 @@ class Seeds(unittest.TestCase):
     def test_a_search_that_is_refused_ends_it_and_one_that_was_interrupted_is_gone_on_with(self):
         self.assertIn('exit code 2', self.repeat((2, []), code=1))
         self.assertIn('1 of 1 searches are not complete: call it again', self.repeat((130, []), code=1))
+
+
+class Rehearsals(unittest.TestCase):
+    """How a delay is set when there is no patience left."""
+
+    def calibrated(self, *pairs):
+        """(what is found, by how much longer it was set) of these comparisons."""
+        longer = []
+        with unittest.mock.patch.object(sys, 'path', [os.path.join(volley_cli.TOP, 'bench', 'rows'), *sys.path]):
+            import keepup_rehearsal
+        rehearsal = keepup_rehearsal.Rehearsal(None, None, None, float('inf'))
+        rehearsal.until = 0
+        rehearsal.compare = iter([*pairs, *[None] * 100]).__next__
+        return keepup_rehearsal.calibrate(rehearsal, longer.append, 1000), longer
+
+    def test_a_delay_is_never_set_by_one_comparison_alone(self):
+        _, longer = self.calibrated((100, 5000), (100, 900), (100, 900))
+        self.assertEqual(longer, [100])
+
+    def test_what_was_found_before_the_delay_was_set_anew_is_not_told(self):
+        found, _ = self.calibrated(*[(100, 900)] * 15)
+        self.assertIsNone(found)
 
 
 class Nonsense(Keepup):
