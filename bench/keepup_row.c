@@ -138,6 +138,12 @@ static void stand_on(struct keepup_answer *answer, const struct trial *trial, bo
 	answer->unslowed_ns = trial->unslowed_ns;
 }
 
+static void stand_on_none(struct keepup_answer *answer)
+{
+	answer->stands_rate = 0;
+	answer->ghz = answer->pace = answer->slowed_by_ns = answer->unslowed_ns = (double)NAN;
+}
+
 /* 1: it keeps up, 0: it does not; -1: there is no saying. */
 static int keeps_up(struct keepup *keepup, struct keepup_row *row, enum trial_kind kind,
 		    double rate, double limit_ns)
@@ -196,6 +202,8 @@ static bool search(struct keepup *keepup, struct keepup_row *row, unsigned int i
 		if (keepup->full_pace[0] * PACE_FULL > full_pace) {
 			full_pace = keepup->full_pace[0];
 			search_begin(search, keepup->start, keepup->min, keepup->max);
+			if (index == 0)
+				stand_on_none(&row->answer);
 		}
 		expect(keepup, search_left(search) + after);
 		int passed =
@@ -208,6 +216,9 @@ static bool search(struct keepup *keepup, struct keepup_row *row, unsigned int i
 		search_tell(search, passed);
 	}
 	row->answer.known[index] = true;
+	/* it went down from there, and nothing below was confirmed */
+	if (index == 0 && row->answer.stands_rate > search->rate)
+		stand_on_none(&row->answer);
 	return true;
 }
 
@@ -242,7 +253,7 @@ void keepup_search_row(struct keepup *keepup, struct keepup_row *row)
 
 	answer->status = RUN_OK;
 	answer->cpu_us_per_msg = answer->batch_p50 = answer->kappa = (double)NAN;
-	answer->ghz = answer->pace = answer->slowed_by_ns = answer->unslowed_ns = (double)NAN;
+	stand_on_none(answer);
 	if (row->unavailable[0]) {
 		answer->status = RUN_UNAVAILABLE;
 		snprintf(answer->reason, sizeof(answer->reason), "%s", row->unavailable);

@@ -174,19 +174,39 @@ class Answers(Keepup):
         self.assertEqual(self.finish(child).code, 0)
         self.assertEqual(seen, set())
 
-    def test_a_trial_whose_delay_was_set_on_a_shared_core_counts_for_nothing(self):
-        self.python()
-        words = ['volley_completion', '--work', 'sink', '--slow', '60us', '--one-lag']
+    def kept_up(self, *words):
+        """(header, run line) of a search with these words, whose trial kept up, whatever this machine did."""
         self.search(0, *words)
         with open(self.json, encoding='utf-8') as file:
             header, run = (json.loads(file.readline()) for _ in range(2))
         trial = run['keepup']
         run['status'] = 'ok'
-        # Whatever this machine did: it kept up.
         trial.update(dict.fromkeys(('dropped', 'lost', 'backlog_slope_msg_per_s', 'excluded_share', 'taken_share', 'generator_taken_share',
                                     'paused_share'), 0))
         trial['offered'] = trial['consumed'] = trial['offered_rate_msg_per_s'] * run['window_s']
         trial['lag_ns']['p99'] = 1000
+        return header, run
+
+    def test_an_answer_below_the_trials_that_passed_has_none_of_their_figures(self):
+        words = ['c_null', '--min-rate', '1900', '--one-lag']
+        header, run = self.kept_up(*words)
+        trial = run['keepup']
+        run['effective_ghz']['server'] = 3.9
+        for rate, known in ((2000, 3.9), (1940, None)):
+            with open(self.json, 'w', encoding='utf-8') as file:
+                print(json.dumps(header), file=file)
+                for kind, offered, dropped in (('search', 2000, 0), ('confirm', 2000, 0 if known else 1e9), ('confirm', 1940, 1e9)):
+                    trial.update(trial=kind, offered_rate_msg_per_s=offered, dropped=dropped)
+                    print(json.dumps(run), file=file)
+            self.expect(0, *SHORT, *words, '--json', self.json, '--resume')
+            self.read()
+            self.assertEqual((self.answers[0]['rates'][0]['rate_msg_per_s'], self.answers[0]['effective_ghz']), (rate, known))
+
+    def test_a_trial_whose_delay_was_set_on_a_shared_core_counts_for_nothing(self):
+        self.python()
+        words = ['volley_completion', '--work', 'sink', '--slow', '60us', '--one-lag']
+        header, run = self.kept_up(*words)
+        trial = run['keepup']
         # one that was 15% luckier than the other is not held against it
         for search_ns, confirm_ns, confirmed in ((100, 110, True), (86, 101, True), (100, 200, False)):
             with open(self.json, 'w', encoding='utf-8') as file:
