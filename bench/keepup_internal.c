@@ -267,7 +267,7 @@ static void judge(struct live *live)
 	else if (live->server.failed)
 		doubt_reason(r, RUN_FAILED, "%s", live->server.reason);
 	meter_file_take(&live->meter, live->spec, live->trial);
-	keepup_report_take(live->spec->plan->setting->report, live->trial);
+	keepup_report_take(live->spec->plan, live->trial);
 	take_cost(live);
 	if (r->status != RUN_OK)
 		return;

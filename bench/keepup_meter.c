@@ -331,11 +331,11 @@ void meter_file_take(const struct meter_file *file, const struct trial_spec *spe
 	take_culprit(spec, trial);
 }
 
-void keepup_report_take(const char *path, struct trial *trial)
+void keepup_report_take(const struct trial_plan *plan, struct trial *trial)
 {
 	json_error_t error;
-	json_t *report = json_load_file(path, 0, &error);
-	double paused_ns = 0;
+	json_t *report = json_load_file(plan->setting->report, 0, &error);
+	double paused_ns = 0, life_s = (double)plan->warmup_ns / 1e9 + trial->run.window_s;
 	const struct {
 		const char *key;
 		double *place;
@@ -361,8 +361,7 @@ void keepup_report_take(const char *path, struct trial *trial)
 	}
 	/* not of one connection, but of all: an engine in thread mode waits for Python; in its whole life */
 	if (trial->run.window_s > 0)
-		trial->paused_share =
-			fmax(trial->paused_share, fmin(1, paused_ns / 1e9 / trial->run.window_s));
+		trial->paused_share = fmax(trial->paused_share, fmin(1, paused_ns / 1e9 / life_s));
 	const char *first = json_string_value(json_object_get(report, "first_exception"));
 
 	if (trial->exceptions > 0)

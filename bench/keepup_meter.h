@@ -38,6 +38,6 @@ void meter_file_take_consumer(const struct meter_file *file, uint64_t size_bytes
 			      struct trial *trial);
 
 /* What the consumer wrote itself; nothing, if it wrote nothing. */
-void keepup_report_take(const char *path, struct trial *trial);
+void keepup_report_take(const struct trial_plan *plan, struct trial *trial);
 
 #endif

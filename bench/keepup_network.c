@@ -123,7 +123,7 @@ void trial_network(const struct trial_spec *spec, struct trial *trial)
 	take(trial, spec->plan->limit_ns);
 	if (spec->consumer->metered)
 		meter_file_take_consumer(&meter, spec->plan->options->size_bytes, trial);
-	keepup_report_take(setting->report, trial);
+	keepup_report_take(spec->plan, trial);
 	if (spec->kind == TRIAL_OVERLOAD && trial->run.status == RUN_OK) {
 		trial->goodput = trial->consumed / trial->run.window_s;
 		keepup_files_remove(setting, &meter);
