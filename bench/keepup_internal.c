@@ -39,7 +39,7 @@
 struct live {
 	const struct trial_spec *spec;
 	struct trial *trial;
-	const struct keepup_pace *pace;
+	struct keepup_pace *pace;
 	struct server server;
 	struct meter_file meter;
 	struct speed server_before, server_after, load_before, load_after;

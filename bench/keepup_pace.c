@@ -35,21 +35,24 @@ void keepup_pace_begin(struct keepup_pace *pace, const struct trial_spec *spec)
 {
 	const struct trial_plan *plan = spec->plan;
 
-	pace->began_ns = vly_now_ns();
+	pace->asked_ns = 0;
 	(void)pace_watch_start(&pace->consumer, first_of(&plan->options->server_cpus));
 	(void)pace_watch_start(&pace->load, first_of(&plan->options->load_cpus));
 }
 
-bool keepup_pace_reached(const struct keepup_pace *pace, const struct trial_spec *spec)
+bool keepup_pace_reached(struct keepup_pace *pace, const struct trial_spec *spec)
 {
 	const struct trial_plan *plan = spec->plan;
-	uint64_t waited_ns = vly_now_ns() - pace->began_ns;
+	uint64_t now_ns = vly_now_ns(), waited_ns;
 	bool first = plan->full_pace[0] == 0;
 	/* from there the generator has time to spare */
 	bool inside = plan->setting->feed == FEED_INTERNAL;
 
 	if (!plan->patience_ns)
 		return true;
+	if (!pace->asked_ns)
+		pace->asked_ns = now_ns;
+	waited_ns = now_ns - pace->asked_ns;
 	if (waited_ns >= plan->patience_ns)
 		return true;
 	if (first && waited_ns < FIRST_NS)
@@ -60,7 +63,7 @@ bool keepup_pace_reached(const struct keepup_pace *pace, const struct trial_spec
 	       (inside || ready(&pace->load, plan->full_pace[1]));
 }
 
-void keepup_pace_await(const struct keepup_pace *pace, const struct trial_spec *spec)
+void keepup_pace_await(struct keepup_pace *pace, const struct trial_spec *spec)
 {
 	const struct timespec pause = {.tv_nsec = (long)PACE_PERIOD_NS};
 

@@ -7,17 +7,17 @@
 
 struct keepup_pace {
 	struct pace_watch consumer, load;
-	uint64_t began_ns;
+	uint64_t asked_ns; /* when it was asked first whether a trial may begin; 0: not yet */
 };
 
 /* Begins to watch. */
 void keepup_pace_begin(struct keepup_pace *pace, const struct trial_spec *spec);
 
-/* Whether the trial may begin: its CPUs have their full pace by now, or the plan's patience is over. */
-bool keepup_pace_reached(const struct keepup_pace *pace, const struct trial_spec *spec);
+/* Whether the trial may begin: its CPUs have their full pace by now, or the plan's patience, which counts from the first call, is over. */
+bool keepup_pace_reached(struct keepup_pace *pace, const struct trial_spec *spec);
 
 /* Returns when it may, or was interrupted. */
-void keepup_pace_await(const struct keepup_pace *pace, const struct trial_spec *spec);
+void keepup_pace_await(struct keepup_pace *pace, const struct trial_spec *spec);
 
 /* Ends that, and fills in what it was in the trial's window; what is the full pace may have grown. */
 void keepup_pace_end(struct keepup_pace *pace, const struct trial_spec *spec, struct trial *trial);
