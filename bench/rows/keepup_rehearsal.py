@@ -85,8 +85,8 @@ class Rehearsal:
             fair = [pair for pair in found if pair[0] <= SLOWED * self.best_ns]
             late = clock() > self.until and (len(found) >= LATE_COMPARISONS or tries >= LATE_TRIES)
             if len(fair) >= comparisons or late:
-                chosen = fair or found
-                return tuple(statistics.median(column) for column in zip(*chosen)) if chosen else None
+                chosen = fair if len(fair) >= LATE_COMPARISONS else found
+                return tuple(statistics.median(column) for column in zip(*chosen)) if len(chosen) >= LATE_COMPARISONS else None
 
 
 def calibrate(rehearsal, set_longer, wanted_ns):

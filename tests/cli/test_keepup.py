@@ -419,6 +419,7 @@ class Rehearsals(unittest.TestCase):
     def test_a_delay_is_never_set_by_one_comparison_alone(self):
         _, longer = self.calibrated((100, 5000), (100, 900), (100, 900))
         self.assertEqual(longer, [100])
+        self.assertEqual(self.calibrated((100, 5000), None, (100, 900)), (None, []))
 
     def test_what_was_found_before_the_delay_was_set_anew_is_not_told(self):
         found, _ = self.calibrated(*[(100, 900)] * 15)
