@@ -77,7 +77,14 @@ class Keepup(VolleyTest):
 
 class Answers(Keepup):
     def test_every_message_of_a_control_is_accounted_for(self):
-        done, runs = self.search(0, 'c_null', 'c_echo', '--start', '100k', '--min-rate', '100k', '--max-rate', '100k')
+        for _ in range(5):
+            done, runs = self.search(0, 'c_null', 'c_echo', '--start', '100k', '--min-rate', '100k', '--max-rate', '100k')
+            # a CPU whose speed changed meanwhile makes a trial invalid: the generator is not proved by it
+            if {run['status'] for run in runs[:2]} == {'ok'}:
+                break
+            self.all_counted(runs)
+        else:
+            self.skipTest('the speed of the CPUs changes all the time')
         for run in runs:
             trial = run['keepup']
             if trial['trial'] in ('search', 'confirm'):
