@@ -7,11 +7,7 @@
 #include <string.h>
 
 #include "bench/finding.h"
-
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
-}
+#include "bench/number.h"
 
 /* What has to be the same for trials to belong together. */
 static json_t *settings_json(const struct keepup *keepup)

@@ -2,6 +2,7 @@
 #include "bench/keepup_trial.h"
 
 #include "bench/keepup_pace.h"
+#include "bench/number.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -202,11 +203,6 @@ static const struct {
 static double *figure_of(struct trial *trial, size_t index)
 {
 	return (double *)(void *)((char *)trial + figures[index].offset);
-}
-
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
 }
 
 json_t *trial_to_json(const struct trial *trial)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench/cpus.h"
+#include "bench/number.h"
 #include "bench/own_stack.h"
 #include "bench/raw_wire.h"
 
@@ -84,12 +85,6 @@ static void tell_progress(const struct load_progress *progress, void *arg)
 				     finite_or_0(progress->rate_msg_per_s), "elapsed_s",
 				     finite_or_0(progress->elapsed_s), "phase_s",
 				     finite_or_0(progress->phase_s)));
-}
-
-/* A number; null where nothing was measured. */
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
 }
 
 /* Encoded; null if there is nothing in it. */

@@ -5,8 +5,10 @@
 #include <sched.h>
 #include <string.h>
 
+#include "bench/number.h"
 #include "bench/pace.h"
 #include "bench/run.h"
+#include "bench/series.h"
 #include "bench/sheet.h"
 
 #define UNKNOWN ((double)NAN)
@@ -16,16 +18,9 @@
 /* The lower of `pace` and that of these CPUs; the thread visits them. */
 static double slowest(const struct cpus *cpus, double pace)
 {
-	cpu_set_t there;
-
-	for (unsigned int i = 0; i < cpus->count; i++) {
-		if (cpus->list[i] >= CPU_SETSIZE)
-			continue;
-		CPU_ZERO(&there);
-		CPU_SET(cpus->list[i], &there);
-		if (sched_setaffinity(0, sizeof(there), &there) == 0)
+	for (unsigned int i = 0; i < cpus->count; i++)
+		if (cpus_pin(&(struct cpus){.count = 1, .list = {cpus->list[i]}}) == 0)
 			pace = fmin(pace, pace_probe());
-	}
 	return pace;
 }
 
@@ -65,12 +60,6 @@ static double cpu_us_per_msg(const struct piece *piece)
 	return piece->server_cpus * 1e6 / piece->rate_msg_per_s;
 }
 
-/* A number, or null where nothing was measured. */
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
-}
-
 json_t *pieces_json(const struct pieces *pieces)
 {
 	json_t *list;
@@ -92,17 +81,13 @@ json_t *pieces_json(const struct pieces *pieces)
 
 /* --- all runs --- */
 
-static bool counts(const struct run_result *run, const char *row)
-{
-	return run->status == RUN_OK && !run->canary && (!row || strcmp(run->variant, row) == 0);
-}
-
 static double best_pace(const struct run_result *runs, size_t count)
 {
 	double best = 0;
 
 	for (size_t i = 0; i < count; i++)
-		for (unsigned int j = 0; counts(&runs[i], NULL) && j < runs[i].pieces.count; j++)
+		for (unsigned int j = 0; series_counts(&runs[i], NULL) && j < runs[i].pieces.count;
+		     j++)
 			best = fmax(best, runs[i].pieces.piece[j].pace_op_per_ns);
 	return best;
 }
@@ -122,7 +107,7 @@ struct pieces_mean pieces_mean(const char *row, const struct run_result *runs, s
 	double rates = 0, known_rates = 0, cpus = 0, cycles = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!counts(&runs[i], row))
+		if (!series_counts(&runs[i], row))
 			continue;
 		mean.all += runs[i].pieces.count;
 		for (unsigned int j = 0; j < runs[i].pieces.count; j++) {

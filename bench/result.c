@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/number.h"
 #include "bench/run_load.h"
 #include "bench/version.h"
 
@@ -34,12 +35,6 @@ void result_write(struct result_file *result, json_t *line)
 		result->err = -ENOMEM;
 	}
 	json_decref(line);
-}
-
-/* A number, or null where nothing was measured: JSON has no NaN. */
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
 }
 
 static json_t *text(const char *value)

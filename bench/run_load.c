@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/doubt.h"
+#include "bench/number.h"
 #include "bench/sheet.h"
 #include "bench/stats.h"
 
@@ -134,12 +135,6 @@ void run_load_judge(struct run_result *run, const struct load_options *options)
 		judge_schedule(run);
 	judge_silence(run, options);
 	judge_little(run, options);
-}
-
-/* A number, or null where nothing was measured. */
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
 }
 
 static json_t *service_json(const struct run_load *load)

@@ -41,14 +41,18 @@ static bool belongs(const struct run_result *run, const char *row)
 	return run->status == RUN_OK && (!row || strcmp(run->variant, row) == 0);
 }
 
+bool series_counts(const struct run_result *run, const char *row)
+{
+	return belongs(run, row) && !run->canary;
+}
+
 void series_by_block(const struct run_result *runs, size_t count, const char *row,
 		     enum metric metric, double *values, uint32_t blocks)
 {
 	for (uint32_t i = 0; i < blocks; i++)
 		values[i] = UNKNOWN;
 	for (size_t i = 0; i < count; i++)
-		if (belongs(&runs[i], row) && !runs[i].canary && runs[i].run >= 1 &&
-		    runs[i].run <= blocks)
+		if (series_counts(&runs[i], row) && runs[i].run >= 1 && runs[i].run <= blocks)
 			values[runs[i].run - 1] = value_of(&runs[i], metric);
 }
 
@@ -70,7 +74,7 @@ double series_plain_mean(const struct run_result *runs, size_t count, const char
 	size_t used = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!belongs(&runs[i], row) || runs[i].canary)
+		if (!series_counts(&runs[i], row))
 			continue;
 		memcpy(&value, (const char *)&runs[i] + offset, sizeof(value));
 		sum += value;
@@ -85,7 +89,7 @@ struct series_spread series_spread(const struct run_result *runs, size_t count, 
 	size_t used = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!belongs(&runs[i], row) || runs[i].canary)
+		if (!series_counts(&runs[i], row))
 			continue;
 		spread.least = fmin(spread.least, (double)runs[i].fairness.min);
 		spread.p5 += (double)runs[i].fairness.p5;
@@ -108,7 +112,7 @@ double series_unsent_share(const struct run_result *runs, size_t count, const ch
 	uint64_t scheduled = 0, unsent = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!belongs(&runs[i], row) || runs[i].canary)
+		if (!series_counts(&runs[i], row))
 			continue;
 		scheduled += runs[i].load.scheduled;
 		unsent += runs[i].load.unsent;

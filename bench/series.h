@@ -19,6 +19,9 @@ enum metric {
 const char *metric_name(enum metric metric);
 bool metric_more_is_better(enum metric metric);
 
+/* Whether a run counts for `row` (NULL: for any): it is ok, and no canary. */
+bool series_counts(const struct run_result *run, const char *row);
+
 /* values[i]: of block i + 1, up to `blocks`; NAN where the row has no ok run. Canaries are left out. */
 void series_by_block(const struct run_result *runs, size_t count, const char *row,
 		     enum metric metric, double *values, uint32_t blocks);

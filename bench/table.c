@@ -156,8 +156,7 @@ static struct table_mean mean_of(const char *name, const struct run_result *runs
 	size_t used = 0;
 
 	for (size_t i = 0; values && i < count; i++)
-		if (runs[i].status == RUN_OK && !runs[i].canary &&
-		    strcmp(runs[i].variant, name) == 0)
+		if (series_counts(&runs[i], name))
 			memcpy(&values[used++], (const char *)&runs[i] + offset, sizeof(double));
 	struct table_mean mean = table_mean(values, used);
 	/* A percentile that some runs had to hide is hidden. */
