@@ -12,6 +12,16 @@ static struct vly_hop *at(struct inet_rig *rig, uint16_t hop)
 	return &rig->inet.hops.table[hop];
 }
 
+/* The peer is known, as `hop`. */
+static struct inet_rig *open_acquainted(uint16_t *hop)
+{
+	struct inet_rig *rig = inet_rig_open();
+
+	rig_meet(rig);
+	*hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	return rig;
+}
+
 static const struct vly_arp_header *arp_out(struct inet_rig *rig, uint32_t index)
 {
 	const struct vly_arp_header *arp;
@@ -229,10 +239,8 @@ static void strike(struct inet_rig *rig, bool true_answer)
 
 Test(hop, a_request_in_anothers_name_does_not_take_its_traffic)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	/* as often as one likes, as long as the neighbour is there */
 	for (unsigned i = 0; i < 100; i++) {
@@ -254,10 +262,8 @@ Test(hop, a_request_in_anothers_name_does_not_take_its_traffic)
 
 Test(hop, one_question_lost_is_not_enough_to_take_over_a_neighbour)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, 2 * RIG_SECOND);
 	vly_hop_doubt(&rig->inet, hop);
@@ -273,10 +279,8 @@ Test(hop, one_question_lost_is_not_enough_to_take_over_a_neighbour)
 
 Test(hop, one_that_has_moved_is_found_once_it_does_not_answer_where_it_was)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, 2 * RIG_SECOND);
 	rig_arp(rig, VLY_ARP_REQUEST, rig_other_mac, FRAME_SRC_IP, FRAME_SRC_IP);
@@ -300,10 +304,8 @@ Test(hop, one_that_has_moved_is_found_once_it_does_not_answer_where_it_was)
 /* Ageing asks, too, and may be waited for. */
 Test(hop, one_that_ages_is_not_taken_over_either)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, VLY_HOP_FRESH_NS + 1);
 	cr_assert_eq(at(rig, hop)->state, VLY_HOP_STALE);
@@ -317,10 +319,8 @@ Test(hop, one_that_ages_is_not_taken_over_either)
 
 Test(hop, an_announcement_of_another_address_makes_us_ask_and_no_more)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, 2 * RIG_SECOND);
 	/* of the address that we know: nothing new */
@@ -338,10 +338,8 @@ Test(hop, an_announcement_of_another_address_makes_us_ask_and_no_more)
 
 Test(hop, one_that_is_doubted_is_asked_once_a_second_and_serves_meanwhile)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, 2 * RIG_SECOND);
 	for (unsigned i = 0; i < 10; i++)
@@ -361,10 +359,8 @@ Test(hop, one_that_is_doubted_is_asked_once_a_second_and_serves_meanwhile)
 /* A peer that is gone for some seconds is a matter of TCP's: its neighbour is no other for it. */
 Test(hop, one_that_is_doubted_and_does_not_answer_serves_until_its_time)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, 2 * RIG_SECOND);
 	vly_hop_doubt(&rig->inet, hop);
@@ -394,10 +390,8 @@ Test(hop, who_uses_our_address_is_counted_and_not_heard)
 
 Test(hop, a_neighbour_in_use_is_asked_again_when_it_ages_and_serves_meanwhile)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, VLY_HOP_FRESH_NS - 1);
 	cr_assert_eq(rig_sent(rig), 0);
@@ -413,10 +407,8 @@ Test(hop, a_neighbour_in_use_is_asked_again_when_it_ages_and_serves_meanwhile)
 
 Test(hop, a_neighbour_in_use_that_falls_silent_is_asked_once_a_second_and_sent_nothing)
 {
-	struct inet_rig *rig = inet_rig_open();
-
-	rig_meet(rig);
-	uint16_t hop = vly_hop_take(&rig->inet, htonl(FRAME_SRC_IP));
+	uint16_t hop;
+	struct inet_rig *rig = open_acquainted(&hop);
 
 	rig_time(rig, VLY_HOP_FRESH_NS + 1);
 	for (unsigned i = 0; i < VLY_HOP_TRIES; i++)
