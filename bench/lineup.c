@@ -22,7 +22,7 @@ static const struct argp_option option_table[] = {
 	{"port", KEY_PORT, "N", 0, "of the servers (default: a free one for each run)", 4},
 	{"turns", KEY_TURNS, "N", 0,
 	 "all rows of a block are up at once, and their windows alternate in N pieces, so that all meet the same machine; what the pieces brought during which no "
-	 "neighbour used the cores stands below the table (default: for ab as many as make sense, else 1, that is: one row behind the other)",
+	 "neighbour used the cores stands below the table, apart for CPUs near each other and far apart (default: for ab as many as make sense, else 1, that is: one row behind the other)",
 	 1},
 	{0},
 };

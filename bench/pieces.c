@@ -2,7 +2,6 @@
 #include "bench/pieces.h"
 
 #include <math.h>
-#include <sched.h>
 #include <string.h>
 
 #include "bench/number.h"
@@ -15,35 +14,16 @@
 
 /* --- one run --- */
 
-/* The lower of `pace` and that of these CPUs; the thread visits them. */
-static double slowest(const struct cpus *cpus, double pace)
+struct cpupair pieces_probe(const struct load_options *options)
 {
-	for (unsigned int i = 0; i < cpus->count; i++)
-		if (cpus_pin(&(struct cpus){.count = 1, .list = {cpus->list[i]}}) == 0)
-			pace = fmin(pace, pace_probe());
-	return pace;
+	return cpupair_probe_sides(&options->server_cpus, &options->load_cpus);
 }
 
-double pieces_pace(const struct load_options *options)
-{
-	double pace = UNKNOWN; /* fmin() passes it by */
-	cpu_set_t own;
-
-	/* of a side that may run anywhere nobody knows */
-	if (!options->server_cpus.count || !options->load_cpus.count ||
-	    sched_getaffinity(0, sizeof(own), &own) != 0)
-		return pace;
-	pace = slowest(&options->server_cpus, pace);
-	pace = slowest(&options->load_cpus, pace);
-	(void)sched_setaffinity(0, sizeof(own), &own);
-	return pace;
-}
-
-void pieces_add(struct pieces *pieces, double pace_op_per_ns, double server_cpus)
+void pieces_add(struct pieces *pieces, struct cpupair cpus, double server_cpus)
 {
 	if (pieces->count < SLICES_MAX)
 		pieces->piece[pieces->count++] = (struct piece){
-			.pace_op_per_ns = pace_op_per_ns,
+			.cpus = cpus,
 			.rate_msg_per_s = UNKNOWN,
 			.server_cpus = server_cpus,
 		};
@@ -71,8 +51,9 @@ json_t *pieces_json(const struct pieces *pieces)
 		const struct piece *piece = &pieces->piece[i];
 
 		json_array_append_new(list,
-				      json_pack("{s:o, s:o, s:o}", "pace_op_per_ns",
-						number(piece->pace_op_per_ns), "rate_msg_per_s",
+				      json_pack("{s:o, s:o, s:o, s:o}", "pace_op_per_ns",
+						number(piece->cpus.pace_op_per_ns), "line_ns",
+						number(piece->cpus.line_ns), "rate_msg_per_s",
 						number(piece->rate_msg_per_s), "cpu_us_per_msg",
 						number(cpu_us_per_msg(piece))));
 	}
@@ -81,42 +62,73 @@ json_t *pieces_json(const struct pieces *pieces)
 
 /* --- all runs --- */
 
-static double best_pace(const struct run_result *runs, size_t count)
-{
-	double best = 0;
+/* What pieces are held to, over all rows. */
+struct scale {
+	double best_pace; /* 0: none is known */
+	/* Of a line, in pieces whose cores were all ours; infinite and 0: none is known. */
+	double nearest_ns, farthest_ns;
+};
 
-	for (size_t i = 0; i < count; i++)
-		for (unsigned int j = 0; series_counts(&runs[i], NULL) && j < runs[i].pieces.count;
-		     j++)
-			best = fmax(best, runs[i].pieces.piece[j].pace_op_per_ns);
-	return best;
+/* Pieces of a run, if it counts for `row` (NULL: for any). */
+static unsigned int counted(const struct run_result *run, const char *row)
+{
+	return series_counts(run, row) ? run->pieces.count : 0;
 }
 
-/* What a piece of this run needs for its cores to have been all ours. */
-static double full_pace(const struct run_result *run, double best)
+/* Whether the cores were all ours in this piece, and it brought something. */
+static bool is_ours(const struct run_result *run, const struct piece *piece, double best_pace)
 {
 	double slower_ghz = fmin(run->server_ghz, run->load_ghz);
+	double full = fmax(best_pace * PACE_FULL, slower_ghz * PACE_PER_CYCLE_MIN);
 
-	return fmax(best * PACE_FULL, slower_ghz * PACE_PER_CYCLE_MIN);
+	return piece->cpus.pace_op_per_ns >= full && piece->rate_msg_per_s > 0;
 }
 
-struct pieces_mean pieces_mean(const char *row, const struct run_result *runs, size_t count)
+static struct scale scale_of(const struct run_result *runs, size_t count)
 {
-	struct pieces_mean mean = {0};
-	double best = best_pace(runs, count);
+	struct scale scale = {.nearest_ns = (double)INFINITY};
+
+	/* fmax() and fmin() pass by what is not known */
+	for (size_t i = 0; i < count; i++)
+		for (unsigned int j = 0; j < counted(&runs[i], NULL); j++)
+			scale.best_pace =
+				fmax(scale.best_pace, runs[i].pieces.piece[j].cpus.pace_op_per_ns);
+	for (size_t i = 0; i < count; i++) {
+		for (unsigned int j = 0; j < counted(&runs[i], NULL); j++) {
+			const struct piece *piece = &runs[i].pieces.piece[j];
+
+			if (!is_ours(&runs[i], piece, scale.best_pace))
+				continue;
+			scale.nearest_ns = fmin(scale.nearest_ns, piece->cpus.line_ns);
+			scale.farthest_ns = fmax(scale.farthest_ns, piece->cpus.line_ns);
+		}
+	}
+	return scale;
+}
+
+static enum pieces_distance distance_of(double line_ns, const struct scale *scale)
+{
+	return line_ns > scale->nearest_ns * PIECES_NEAR ? PIECES_ARE_FAR : PIECES_ARE_NEAR;
+}
+
+struct pieces_mean pieces_mean(const char *row, enum pieces_distance distance,
+			       const struct run_result *runs, size_t count)
+{
+	struct pieces_mean mean = {.line_least_ns = UNKNOWN, .line_most_ns = UNKNOWN};
+	struct scale scale = scale_of(runs, count);
 	double rates = 0, known_rates = 0, cpus = 0, cycles = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!series_counts(&runs[i], row))
-			continue;
-		mean.all += runs[i].pieces.count;
-		for (unsigned int j = 0; j < runs[i].pieces.count; j++) {
+		mean.all += counted(&runs[i], row);
+		for (unsigned int j = 0; j < counted(&runs[i], row); j++) {
 			const struct piece *piece = &runs[i].pieces.piece[j];
 
-			if (!(piece->pace_op_per_ns >= full_pace(&runs[i], best)) ||
-			    !(piece->rate_msg_per_s > 0))
+			if (!is_ours(&runs[i], piece, scale.best_pace) ||
+			    distance_of(piece->cpus.line_ns, &scale) != distance)
 				continue;
-			mean.full++;
+			mean.count++;
+			mean.line_least_ns = fmin(mean.line_least_ns, piece->cpus.line_ns);
+			mean.line_most_ns = fmax(mean.line_most_ns, piece->cpus.line_ns);
 			/* pieces are equally long, so rates are numbers of messages */
 			rates += piece->rate_msg_per_s;
 			if (isnan(piece->server_cpus))
@@ -126,39 +138,73 @@ struct pieces_mean pieces_mean(const char *row, const struct run_result *runs, s
 			cycles += piece->server_cpus * runs[i].server_ghz * 1e9;
 		}
 	}
-	mean.rate_msg_per_s = mean.full ? rates / mean.full : UNKNOWN;
+	mean.rate_msg_per_s = mean.count ? rates / mean.count : UNKNOWN;
 	mean.cpu_us_per_msg = cpus * 1e6 / known_rates;
 	mean.cycles_per_msg = cycles / known_rates;
 	return mean;
 }
 
+/* --- for people --- */
+
+/* " (a line there and back in 101 to 108 ns)", or nothing. */
+static const char *line_text(const struct pieces_mean *mean, char *text, size_t bytes)
+{
+	int len;
+
+	text[0] = '\0';
+	if (isnan(mean->line_least_ns))
+		return text;
+	len = snprintf(text, bytes, " (a line there and back in %.0f", mean->line_least_ns);
+	if (round(mean->line_most_ns) > round(mean->line_least_ns))
+		len += snprintf(text + len, bytes - (size_t)len, " to %.0f", mean->line_most_ns);
+	snprintf(text + len, bytes - (size_t)len, " ns)");
+	return text;
+}
+
+static const char *cost_text(const struct pieces_mean *mean, char *text, size_t bytes)
+{
+	int len = 0;
+
+	text[0] = '\0';
+	if (!isnan(mean->cpu_us_per_msg))
+		len = snprintf(text, bytes, ", CPU %.3g us/msg", mean->cpu_us_per_msg);
+	if (!isnan(mean->cycles_per_msg))
+		snprintf(text + len, bytes - (size_t)len, ", %.0f cycles", mean->cycles_per_msg);
+	return text;
+}
+
+static void print_mean(FILE *out, const char *name, const char *where,
+		       const struct pieces_mean *mean)
+{
+	char rate[SHEET_CELL_BYTES], line[96], cost[64];
+
+	if (mean->count)
+		sheet_note(out, "%s, cores all ours%s%s in %u of %u turns: %s msg/s%s", name, where,
+			   line_text(mean, line, sizeof(line)), mean->count, mean->all,
+			   sheet_count(mean->rate_msg_per_s, rate),
+			   cost_text(mean, cost, sizeof(cost)));
+	else
+		sheet_note(out, "%s, cores all ours%s: in none of %u turns", name, where,
+			   mean->all);
+}
+
 void pieces_print(FILE *out, const char *const *names, size_t names_count,
 		  const struct run_result *runs, size_t count)
 {
-	char rate[SHEET_CELL_BYTES], cost[64];
+	struct scale scale = scale_of(runs, count);
+	/* where all were as far apart, nobody was near */
+	bool moved = distance_of(scale.farthest_ns, &scale) == PIECES_ARE_FAR;
 
-	if (!(best_pace(runs, count) > 0))
+	if (!(scale.best_pace > 0))
 		return;
 	for (size_t i = 0; i < names_count; i++) {
-		struct pieces_mean mean = pieces_mean(names[i], runs, count);
+		struct pieces_mean near = pieces_mean(names[i], PIECES_ARE_NEAR, runs, count);
+		struct pieces_mean far = pieces_mean(names[i], PIECES_ARE_FAR, runs, count);
 
-		if (!mean.all)
+		if (!near.all)
 			continue;
-		if (!mean.full) {
-			sheet_note(out, "%s, cores all ours: in none of %u turns", names[i],
-				   mean.all);
-			continue;
-		}
-		int len = 0;
-
-		cost[0] = '\0';
-		if (!isnan(mean.cpu_us_per_msg))
-			len = snprintf(cost, sizeof(cost), ", CPU %.3g us/msg",
-				       mean.cpu_us_per_msg);
-		if (!isnan(mean.cycles_per_msg))
-			snprintf(cost + len, sizeof(cost) - (size_t)len, ", %.0f cycles",
-				 mean.cycles_per_msg);
-		sheet_note(out, "%s, cores all ours in %u of %u turns: %s msg/s%s", names[i],
-			   mean.full, mean.all, sheet_count(mean.rate_msg_per_s, rate), cost);
+		print_mean(out, names[i], moved ? " and near" : "", &near);
+		if (far.count)
+			print_mean(out, names[i], " but far apart", &far);
 	}
 }

@@ -74,15 +74,16 @@ static double server_cpus(const struct live *live)
 
 static void have_turn(struct live *live, bool *over)
 {
-	double pace;
+	struct cpupair before;
 
 	if (*over)
 		return;
-	pace = pieces_pace(live->spec->options);
+	before = pieces_probe(live->spec->options);
 	live_go_on(live, patience_ns(live));
 	await_hold(live, over);
 	if (!*over)
-		pieces_add(&live->result->pieces, fmin(pace, pieces_pace(live->spec->options)),
+		pieces_add(&live->result->pieces,
+			   cpupair_worse(before, pieces_probe(live->spec->options)),
 			   server_cpus(live));
 }
 

@@ -1,0 +1,196 @@
+/* test_cpupair.c - two CPUs are looked at while both work, and nobody waits for one that is not to be had */
+#include "bench/cpupair.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include "tests/support/leak.h"
+#include "volley/core.h"
+
+TestSuite(cpupair, .fini = vly_leak_gate, .timeout = 60);
+
+#define UNKNOWN ((double)NAN)
+
+/* A line takes light that long, or a CPU is taken away; no core does more than 100 operations in a nanosecond. */
+static void expect_sane(struct cpupair pair)
+{
+	cr_expect(isnan(pair.line_ns) || (pair.line_ns > 1 && pair.line_ns < 1e6), "%f",
+		  pair.line_ns);
+	cr_expect(isnan(pair.pace_op_per_ns) ||
+			  (pair.pace_op_per_ns > 0 && pair.pace_op_per_ns < 100),
+		  "%f", pair.pace_op_per_ns);
+}
+
+Test(cpupair, two_cpus_have_a_distance_and_a_pace)
+{
+	struct cpus cpus;
+	struct cpupair pair = {.line_ns = UNKNOWN};
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	if (cpus.count < 2)
+		cr_skip_test("a single CPU");
+	/* whoever else runs may take one away now and then, but not always */
+	for (int i = 0; i < 1000 && isnan(pair.line_ns + pair.pace_op_per_ns); i++) {
+		pair = cpupair_probe(cpus.list[0], cpus.list[1]);
+		expect_sane(pair);
+	}
+	cr_expect_gt(pair.line_ns, 0);
+	cr_expect_gt(pair.pace_op_per_ns, 0);
+}
+
+Test(cpupair, a_cpu_has_no_distance_to_itself)
+{
+	struct cpus cpus;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	struct cpupair pair = cpupair_probe(cpus.list[0], cpus.list[0]);
+
+	cr_expect(isnan(pair.line_ns));
+	cr_expect_gt(pair.pace_op_per_ns, 0);
+	expect_sane(pair);
+}
+
+Test(cpupair, of_a_cpu_that_is_none_nothing_is_known)
+{
+	struct cpus cpus;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	for (int i = 0; i < 2; i++) {
+		struct cpupair pair = i ? cpupair_probe(cpus.list[0], -1)
+					: cpupair_probe(CPU_SETSIZE - 1, cpus.list[0]);
+
+		cr_expect(isnan(pair.line_ns));
+		cr_expect(isnan(pair.pace_op_per_ns));
+	}
+}
+
+Test(cpupair, the_caller_keeps_its_cpus_and_class)
+{
+	cpu_set_t before, after;
+	struct sched_param param = {0};
+	struct cpus cpus;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	/* the least of all classes, on one CPU: its threads run where they are sent to all the same */
+	cr_assert_eq(pthread_setschedparam(pthread_self(), SCHED_IDLE, &param), 0);
+	cr_assert_eq(cpus_pin(&(struct cpus){.count = 1, .list = {cpus.list[0]}}), 0);
+	cr_assert_eq(sched_getaffinity(0, sizeof(before), &before), 0);
+	expect_sane(cpupair_probe_sides(&cpus, &cpus));
+	expect_sane(cpupair_probe(cpus.list[0], cpus.list[cpus.count - 1]));
+	cr_assert_eq(sched_getaffinity(0, sizeof(after), &after), 0);
+	cr_expect(CPU_EQUAL(&before, &after));
+	cr_expect_eq(sched_getscheduler(0), SCHED_IDLE);
+}
+
+/* Longer than a probe waits. */
+#define HOG_NS (10 * CPUPAIR_PATIENCE_NS)
+
+static atomic_bool hog_is_up;
+
+static void *hog(void *unused)
+{
+	uint64_t end_ns = vly_now_ns() + HOG_NS;
+
+	atomic_store(&hog_is_up, true);
+	while (vly_now_ns() < end_ns)
+		;
+	return unused;
+}
+
+/* A thread that leaves nothing of `cpu` to others for HOG_NS; false: that is not permitted. */
+static bool start_hog(pthread_t *thread, int cpu)
+{
+	struct sched_param first = {.sched_priority = 1};
+	pthread_attr_t attr;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	cr_assert_eq(pthread_attr_init(&attr), 0);
+	cr_assert_eq(pthread_attr_setaffinity_np(&attr, sizeof(set), &set), 0);
+	cr_assert_eq(pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED), 0);
+	cr_assert_eq(pthread_attr_setschedpolicy(&attr, SCHED_FIFO), 0);
+	cr_assert_eq(pthread_attr_setschedparam(&attr, &first), 0);
+	atomic_store(&hog_is_up, false);
+	int err = pthread_create(thread, &attr, hog, NULL);
+
+	pthread_attr_destroy(&attr);
+	while (!err && !atomic_load(&hog_is_up))
+		usleep(10);
+	return !err;
+}
+
+Test(cpupair, a_cpu_that_is_taken_away_is_not_waited_for)
+{
+	struct cpus cpus;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	if (cpus.count < 2)
+		cr_skip_test("a single CPU");
+	for (int taken = 0; taken < 2; taken++) {
+		struct cpupair pair = {.pace_op_per_ns = 1};
+
+		cr_assert_eq(cpus_pin(&(struct cpus){.count = 1, .list = {cpus.list[!taken]}}), 0);
+		/* again, should this thread itself have been away until the hog was gone */
+		for (int i = 0; i < 100 && !isnan(pair.pace_op_per_ns); i++) {
+			pthread_t thread;
+
+			if (!start_hog(&thread, cpus.list[taken]))
+				cr_skip_test("no real-time class is permitted");
+			pair = cpupair_probe(cpus.list[0], cpus.list[1]);
+			pthread_join(thread, NULL);
+		}
+		cr_expect(isnan(pair.line_ns));
+		cr_expect(isnan(pair.pace_op_per_ns));
+	}
+}
+
+Test(cpupair, the_longer_way_and_the_lower_pace_count)
+{
+	struct cpupair worse = cpupair_worse(
+		(struct cpupair){100, 8}, (struct cpupair){.line_ns = 500, .pace_op_per_ns = 16});
+
+	cr_expect_eq(worse.line_ns, 500);
+	cr_expect_eq(worse.pace_op_per_ns, 8);
+	/* a CPU with itself has no way, and spoils no other's */
+	worse = cpupair_worse((struct cpupair){UNKNOWN, 16}, (struct cpupair){100, 16});
+	cr_expect_eq(worse.line_ns, 100);
+	/* but one that was taken away is not ours */
+	cr_expect(isnan(cpupair_worse((struct cpupair){100, 16}, (struct cpupair){UNKNOWN, UNKNOWN})
+				.pace_op_per_ns));
+}
+
+Test(cpupair, of_a_side_without_cpus_nothing_is_known)
+{
+	struct cpus none = {.count = 0}, cpus;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	for (int i = 0; i < 2; i++) {
+		struct cpupair pair = i ? cpupair_probe_sides(&none, &cpus)
+					: cpupair_probe_sides(&cpus, &none);
+
+		cr_expect(isnan(pair.line_ns));
+		cr_expect(isnan(pair.pace_op_per_ns));
+	}
+}
+
+Test(cpupair, the_shorter_side_begins_again)
+{
+	struct cpus cpus, first;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	if (cpus.count < 2)
+		cr_skip_test("a single CPU");
+	first = (struct cpus){.count = 1, .list = {cpus.list[0]}};
+	struct cpupair pair = {.line_ns = UNKNOWN};
+
+	/* the second of its pairs is one of two CPUs */
+	for (int i = 0; i < 1000 && isnan(pair.line_ns); i++)
+		pair = cpupair_probe_sides(&first, &cpus);
+	cr_expect_gt(pair.line_ns, 0);
+}
