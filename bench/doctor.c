@@ -34,7 +34,7 @@ static const struct argp_option option_table[] = {
 };
 
 static const char doc[] =
-	"Looks at limits, memory, CPUs and kernel, measures the speed of every CPU, and names what would blur or stop a bench "
+	"Looks at limits, memory, CPUs and kernel, measures the speed of every CPU and how far apart those of server and load are, and names what would blur or stop a bench "
 	"with the command that mends it. It reads only and changes nothing."
 	"\v"
 	"Examples:\n"
@@ -165,6 +165,7 @@ static int print_findings(void)
 
 	findings_collect(&findings);
 	findings_cpu_speed(&findings);
+	findings_cpu_distance(&findings);
 	unsigned int warnings = print_list(&findings);
 	if (warnings)
 		printf("\n%u warning%s: results from this machine will suffer until mended\n",

@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "bench/cpupair.h"
+
 #define FINDING_BYTES 256
 
 enum finding_level {
@@ -32,11 +34,24 @@ struct finding *finding_add(struct findings *findings, enum finding_level level,
 			    const char *format, ...) __attribute__((format(printf, 4, 5)));
 void finding_mend(struct finding *finding, const char *command);
 
-/* Looks at everything but CPU speed; changes nothing. Some milliseconds. */
+/* Looks at everything but what CPUs do; changes nothing. Some milliseconds. */
 void findings_collect(struct findings *findings);
 
 /* Measures every CPU that this process may use: some 10 ms each. */
 void findings_cpu_speed(struct findings *findings);
+
+/* Looks again and again, for some 200 ms, at the CPUs that server and load get by default. */
+void findings_cpu_distance(struct findings *findings);
+
+/* A look at them: each while the others rest, and all at once. */
+struct finding_look {
+	double alone_op_per_ns; /* pace.h, of the slowest */
+	struct cpupair at_once;
+};
+
+/* What these looks tell; `cpus` names the CPUs. */
+void finding_add_distance(struct findings *findings, const char *cpus,
+			  const struct finding_look *looks, unsigned int count);
 
 /* What a port of DPDK's needs, by the steps of docs/10gbe.md: nothing else needs it, so no finding warns. */
 void findings_port(struct findings *findings);

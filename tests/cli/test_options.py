@@ -266,6 +266,9 @@ class Lists(VolleyTest):
         for name in ('kernel', 'io_uring', 'descriptors', 'ports', 'backlog', 'huge pages', 'CPU speed',
                      'SMT', 'governor'):
             self.assertRegex(done.out, rf'(?m)^(ok|note|WARN) +{name} ')
+        # a single one has no distance
+        self.assertEqual(bool(re.search(r'(?m)^(ok|note|WARN) +CPU distance ', done.out)),
+                         len(os.sched_getaffinity(0)) > 1, done)
         self.assertEqual(before, settings())
 
     def test_doctor_names_a_low_limit_and_the_command_that_mends_it(self):
