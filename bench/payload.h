@@ -68,6 +68,7 @@ static inline void payload_fill(uint64_t base, uint8_t *out, uint32_t len_bytes)
 		payload_fill_any(base, out, len_bytes);
 		return;
 	}
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < 4; i++) {
 		payload_pair two = payload_pair_sent(words);
 
@@ -81,6 +82,7 @@ static inline bool payload_is_64(uint64_t base, const uint8_t *data)
 {
 	payload_pair wrong = {0, 0}, right = payload_pair_at(base);
 
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < 4; i++) {
 		payload_pair two;
 

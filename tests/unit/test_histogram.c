@@ -147,7 +147,10 @@ Test(histogram, recording_many_equals_recording_each)
 
 	for (int round = 0; round < 100; round++) {
 		for (int i = 0; i < 64; i++) {
-			values[i] = scattered(&state);
+			if (i % 4 < 2)
+				values[i] = scattered(&state);
+			else
+				values[i] = values[i - 1]; /* as those are that ended together */
 			if (round == 50 && i == 7)
 				values[i] = UINT64_MAX;
 			histogram_record(&each, values[i]);
