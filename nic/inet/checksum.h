@@ -3,6 +3,7 @@
 #define VLY_NIC_INET_CHECKSUM_H
 
 #include <arpa/inet.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -58,6 +59,16 @@ static inline uint16_t vly_checksum_fold(uint64_t sum)
 
 	half += half << 16 | half >> 16;
 	return (uint16_t)(half >> 16);
+}
+
+/*
+ * Whether the sum folds to 0xffff, as over an intact header that contains its checksum. A sum that is not 0
+ * does exactly if 65535 divides it, and a product tells that: 2^64 - 1 is a multiple of it, so 64-bit carries
+ * change nothing, and only multiples are small when multiplied by its inverse (Granlund and Montgomery 1994, 9).
+ */
+static inline bool vly_checksum_intact(uint64_t sum)
+{
+	return sum * UINT64_C(0xfffefffefffeffff) - 1 < UINT64_MAX / 65535;
 }
 
 /* What goes into the header. */

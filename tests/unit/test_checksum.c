@@ -142,6 +142,27 @@ Test(checksum, a_header_with_its_checksum_sums_to_ones)
 	cr_assert_neq(vly_checksum_fold(vly_checksum_add(0, header, sizeof(header))), 0xffff);
 }
 
+/* Around every multiple of 65535 that matters, and anywhere. */
+Test(checksum, is_intact_where_it_folds_to_ffff_and_nowhere_else)
+{
+	uint64_t state = 11;
+
+	cr_assert_not(vly_checksum_intact(0));
+	cr_assert(vly_checksum_intact(UINT64_MAX));
+	for (uint64_t times = 1; times < 70000; times++) {
+		cr_assert(vly_checksum_intact(times * 65535));
+		cr_assert_not(vly_checksum_intact(times * 65535 + 1));
+		cr_assert_not(vly_checksum_intact(times * 65535 - 1));
+	}
+	for (int i = 0; i < 1000000; i++) {
+		state = state * 6364136223846793005u + 1442695040888963407u;
+		uint64_t sum = i % 2 ? state : state - state % 65535;
+
+		cr_assert_eq(vly_checksum_intact(sum), vly_checksum_fold(sum) == 0xffff, "%llx",
+			     (unsigned long long)sum);
+	}
+}
+
 Test(checksum, the_pseudo_header_is_that_of_rfc_9293)
 {
 	uint8_t pseudo[12] = {192, 0, 2, 1, 198, 51, 100, 2, 0, 6, 0, 0};
