@@ -200,7 +200,7 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 			      uint32_t max)
 {
 	struct wire *w = wire_of(wire);
-	uint32_t known = filled(w, 2 * max, memory_order_acquire), made = 0;
+	uint32_t known = filled(w, 2 * max, memory_order_acquire);
 
 	if (!known) {
 		idle(w, now_ns);
@@ -208,6 +208,7 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 	}
 	uint32_t count = VLY_MIN(known, max);
 	uint32_t first = w->rx.own + w->lent;
+	struct vly_frame *frame = frames;
 
 	fetch(&wire->rx_ahead, first, count, VLY_MIN(known, count + max), false);
 	uint8_t *slot = slot_at(w, &w->rx, first);
@@ -224,14 +225,15 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 			wire->rx_dropped++;
 			continue;
 		}
-		frames[made++] = (struct vly_frame){
-			.data = slot + VLY_LOOP_FRAME_AT,
-			.len = len,
-			.flags = word & complete ? VLY_FRAME_CHECKED : 0,
-		};
+		frame->data = slot + VLY_LOOP_FRAME_AT;
+		frame->len = len;
+		frame->flags =
+			(uint16_t)((word & complete) / VLY_LOOP_COMPLETE * VLY_FRAME_CHECKED);
+		frame->mss = 0;
+		frame++;
 	}
 	w->lent += count;
-	return made;
+	return (uint32_t)(frame - frames);
 }
 
 static void loop_rx_done(struct vly_wire *wire, uint64_t now_ns)
@@ -301,8 +303,10 @@ static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 	fetch(&wire->tx_ahead, w->tx.own, count, VLY_MIN(known, count + max), true);
 	uint8_t *slot = slot_at(w, &w->tx, w->tx.own);
 
-	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->tx, slot))
-		frames[i] = (struct vly_frame){.data = slot + VLY_LOOP_FRAME_AT, .len = len};
+	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->tx, slot)) {
+		frames[i].data = slot + VLY_LOOP_FRAME_AT;
+		frames[i].len = len;
+	}
 	return w->taken = count;
 }
 
@@ -322,12 +326,12 @@ static void loop_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vl
 	if (!count)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
-		uint16_t word = (uint16_t)frames[i].len;
+		uint32_t complete = frames[i].flags & VLY_FRAME_COMPLETE;
+		uint16_t word = (uint16_t)(frames[i].len |
+					   complete / VLY_FRAME_COMPLETE * VLY_LOOP_COMPLETE);
 
 		assert(frames[i].data == slot_at(w, tx, tx->own + i) + VLY_LOOP_FRAME_AT);
 		assert(frames[i].len <= wire->mtu + VLY_ETH_BYTES);
-		if (frames[i].flags & VLY_FRAME_COMPLETE)
-			word |= VLY_LOOP_COMPLETE;
 		memcpy(frames[i].data - VLY_LOOP_FRAME_AT, &word, sizeof(word));
 	}
 	tx->own += count;
