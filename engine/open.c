@@ -19,7 +19,7 @@ static int settle(struct vly_core *core, struct vly_conn_head *conn, int error, 
 {
 	if (!error) {
 		vly_core_gauges(core);
-		*handle = vly_conn_handle(&core->env.conns, conn);
+		*handle = conn->handle;
 		return 0;
 	}
 	conn->state = VLY_DEAD;

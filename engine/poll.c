@@ -90,8 +90,7 @@ static void emit_sent(struct vly_core *core)
 	while (env->sent_head && env->batch.count < up_to(core, SHARE_SENT)) {
 		struct vly_buf *buf = env->sent_head;
 		struct vly_conn_head *conn = vly_conn_at(&env->conns, buf->mark);
-		struct vly_event *event =
-			vly_batch_add_conn(&env->batch, &env->conns, conn, VLY_SENT);
+		struct vly_event *event = vly_batch_add_conn(&env->batch, conn, VLY_SENT);
 
 		event->data = buf->cookie;
 		event->status = -(int32_t)buf->len;
@@ -108,7 +107,7 @@ static void emit_drained(struct vly_env *env, struct vly_conn_head *conn)
 {
 	conn->flags &= (uint16_t) ~(VLY_F_PEND_DRAINED | VLY_F_TX_BLOCKED);
 	if (conn->state == VLY_OPENED && !(conn->flags & VLY_F_SHUT))
-		vly_batch_add_conn(&env->batch, &env->conns, conn, VLY_DRAINED);
+		vly_batch_add_conn(&env->batch, conn, VLY_DRAINED);
 }
 
 /* The last event of its handle: OPEN of a failed connect, or CLOSED. */
@@ -116,7 +115,7 @@ static void emit_last(struct vly_env *env, struct vly_conn_head *conn)
 {
 	bool failed = conn->flags & VLY_F_PEND_OPEN;
 	struct vly_event *event =
-		vly_batch_add_conn(&env->batch, &env->conns, conn, failed ? VLY_OPEN : VLY_CLOSED);
+		vly_batch_add_conn(&env->batch, conn, failed ? VLY_OPEN : VLY_CLOSED);
 
 	event->status = conn->status;
 	conn->flags &= (uint16_t) ~(VLY_F_PEND_OPEN | VLY_F_PEND_CLOSED);

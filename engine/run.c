@@ -87,9 +87,9 @@ static void end_all(struct vly_core *core, int (*end)(struct vly_core *core, vly
 		if (conn->state == VLY_FREE || conn->state == VLY_DEAD)
 			continue;
 		if (conn->type == VLY_LISTENER)
-			(void)vly_unlisten(core, vly_conn_handle(table, conn));
+			(void)vly_unlisten(core, conn->handle);
 		else
-			(void)end(core, vly_conn_handle(table, conn));
+			(void)end(core, conn->handle);
 	}
 }
 

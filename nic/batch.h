@@ -45,13 +45,12 @@ static inline struct vly_event *vly_batch_add(struct vly_batch *batch, enum vly_
 
 /* Appends an event of `conn` and chains it. */
 static inline struct vly_event *vly_batch_add_conn(struct vly_batch *batch,
-						   const struct vly_conn_table *table,
 						   struct vly_conn_head *conn, enum vly_kind kind)
 {
 	uint32_t index = batch->count;
 	struct vly_event *event = vly_batch_add(batch, kind);
 
-	event->conn = vly_conn_handle(table, conn);
+	event->conn = conn->handle;
 	event->user = conn->user;
 	batch->chain[index] = conn->batch_seq == batch->seq ? conn->last_event : VLY_NO_EVENT;
 	conn->batch_seq = batch->seq;
@@ -60,24 +59,25 @@ static inline struct vly_event *vly_batch_add_conn(struct vly_batch *batch,
 }
 
 /* Appends DATA or the like of a connection that has no event in this batch yet: most are such. */
-static inline void vly_batch_add_first(struct vly_batch *batch, const struct vly_conn_table *table,
-				       struct vly_conn_head *conn, enum vly_kind kind,
-				       uint8_t *data, uint32_t len)
+static inline void vly_batch_add_first(struct vly_batch *batch, struct vly_conn_head *conn,
+				       enum vly_kind kind, uint8_t *data, uint32_t len)
 {
 	assert(!vly_batch_full(batch));
 	assert(conn->batch_seq != batch->seq);
 	uint32_t index = batch->count++;
 	struct vly_event *event = &batch->events[index];
 
-	*event = (struct vly_event){
-		.conn = vly_conn_handle(table, conn),
-		.user = conn->user,
-		.data = data,
-		.len = len,
-		.kind = (uint8_t)kind,
-		.buf = VLY_NO_BUF,
-		.stamp_ns = batch->stamp_ns,
-	};
+	/* one by one: a whole event at once is cleared before it is filled */
+	event->conn = conn->handle;
+	event->user = conn->user;
+	event->data = data;
+	event->len = len;
+	event->status = 0;
+	event->kind = (uint8_t)kind;
+	event->flags = 0;
+	event->aux = 0;
+	event->buf = VLY_NO_BUF;
+	event->stamp_ns = batch->stamp_ns;
 	batch->chain[index] = VLY_NO_EVENT;
 	conn->batch_seq = batch->seq;
 	conn->last_event = index;

@@ -12,16 +12,16 @@ struct vly_conn_head *vly_conn_take(struct vly_conn_table *table, enum vly_conn_
 
 	if (!conn)
 		return NULL;
-	uint32_t last = conn->generation ? conn->generation : table->first_generation;
-	uint32_t generation = (last + 1) & ((1u << VLY_GENERATION_BITS) - 1);
+	uint32_t slot = vly_slab_index(&table->slab, conn);
+	uint32_t last = conn->handle ? vly_conn_generation(conn->handle) : table->first_generation;
+	uint32_t generation = (last + 1) & VLY_GENERATION_MAX;
 
 	memset(conn, 0, table->record_bytes);
-	conn->generation = generation ? generation : 1;
+	conn->handle = vly_conn_name(table->core, generation ? generation : 1, slot);
 	conn->type = (uint8_t)type;
 	conn->state = (uint8_t)state;
 	conn->user = user;
 	conn->tx_budget = tx_budget;
-	conn->slot = vly_slab_index(&table->slab, conn);
 	conn->starved_prev = conn->starved_next = VLY_NO_SLOT;
 	return conn;
 }

@@ -65,15 +65,14 @@ struct vly_alarm {
 
 /* Written by its own core only. The first line is what every message touches. */
 struct vly_conn_head {
-	uint32_t generation; /* survives reuse of the record; 30 bits, never 0 while in use */
+	vly_conn handle; /* of a record that is free: the last one; 0: it was never used */
 	uint8_t type, state;
 	uint16_t flags;
-	void *user;
 	uint32_t tx_bytes; /* queued and not yet taken by the nic */
-	uint32_t tx_budget;
+	void *user;
 	/* tx_bytes = sum of len; tx_head is the slab's link while free */
 	struct vly_buf *tx_head, *tx_tail;
-	uint32_t slot;
+	uint32_t tx_budget;
 	uint32_t batch_seq;    /* the batch that `last_event` belongs to */
 	uint32_t last_event;   /* head of the chain of this connection's events in that batch */
 	uint32_t tx_mark;      /* blocked: DRAINED once tx_bytes <= tx_mark */
@@ -88,9 +87,11 @@ struct vly_conn_head {
 };
 
 static_assert(offsetof(struct vly_conn_head, alarm) == VLY_CACHE_LINE, "the hot part is one line");
-static_assert(offsetof(struct vly_conn_head, type) == 4 &&
-		      offsetof(struct vly_conn_head, state) == 5 &&
-		      offsetof(struct vly_conn_head, flags) == 6,
+static_assert(offsetof(struct vly_conn_head, type) % 4 == 0 &&
+		      offsetof(struct vly_conn_head, state) ==
+			      offsetof(struct vly_conn_head, type) + 1 &&
+		      offsetof(struct vly_conn_head, flags) ==
+			      offsetof(struct vly_conn_head, type) + 2,
 	      "one word, as vly_conn_plain() builds it");
 static_assert(sizeof(struct vly_conn_head) == 112, "16 bytes of the second line are the nic's");
 
@@ -111,11 +112,24 @@ static inline struct vly_conn_head *vly_conn_at(const struct vly_conn_table *tab
 	return (struct vly_conn_head *)(void *)(table->base + (size_t)slot * table->record_bytes);
 }
 
-static inline vly_conn vly_conn_handle(const struct vly_conn_table *table,
-				       const struct vly_conn_head *conn)
+#define VLY_GENERATION_MAX ((1u << VLY_GENERATION_BITS) - 1)
+
+static inline uint32_t vly_conn_generation(vly_conn handle)
 {
-	return (uint64_t)table->core << (VLY_SLOT_BITS + VLY_GENERATION_BITS) |
-	       (uint64_t)conn->generation << VLY_SLOT_BITS | conn->slot;
+	return (uint32_t)(handle >> VLY_SLOT_BITS) & VLY_GENERATION_MAX;
+}
+
+/* The handle of these; event.h has its layout. */
+static inline vly_conn vly_conn_name(uint32_t core, uint32_t generation, uint32_t slot)
+{
+	return (uint64_t)core << (VLY_SLOT_BITS + VLY_GENERATION_BITS) |
+	       (uint64_t)generation << VLY_SLOT_BITS | slot;
+}
+
+/* Its number in the table. */
+static inline uint32_t vly_conn_index(const struct vly_conn_head *conn)
+{
+	return vly_conn_slot(conn->handle);
 }
 
 /* Whether it is a stream, opened, and has none of `flags`: one comparison. */
@@ -138,13 +152,11 @@ static inline struct vly_conn_head *vly_conn_find(const struct vly_conn_table *t
 						  vly_conn handle)
 {
 	uint32_t slot = vly_conn_slot(handle);
-	uint32_t generation = (uint32_t)(handle >> VLY_SLOT_BITS) &
-			      ((1u << VLY_GENERATION_BITS) - 1);
 
 	if (vly_unlikely(slot >= table->count))
 		return NULL;
 	struct vly_conn_head *conn = vly_conn_at(table, slot);
-	if (vly_unlikely(conn->generation != generation || conn->state == VLY_FREE))
+	if (vly_unlikely(conn->handle != handle || conn->state == VLY_FREE))
 		return NULL;
 	return conn;
 }

@@ -13,10 +13,10 @@ void vly_env_pend(struct vly_env *env, struct vly_conn_head *conn, uint16_t flag
 	conn->flags |= VLY_F_PENDING;
 	conn->next_pending = VLY_NO_SLOT;
 	if (env->pending_tail == VLY_NO_SLOT)
-		env->pending_head = conn->slot;
+		env->pending_head = vly_conn_index(conn);
 	else
-		vly_conn_at(&env->conns, env->pending_tail)->next_pending = conn->slot;
-	env->pending_tail = conn->slot;
+		vly_conn_at(&env->conns, env->pending_tail)->next_pending = vly_conn_index(conn);
+	env->pending_tail = vly_conn_index(conn);
 }
 
 /* A segment has left the queue: borrowed memory is announced, the rest goes home. */
@@ -28,7 +28,7 @@ static void segment_done(struct vly_env *env, struct vly_conn_head *conn, struct
 		return;
 	}
 	buf->flags &= (uint8_t)~VLY_BUF_BORROWED; /* its memory is the application's again */
-	buf->mark = conn->slot;
+	buf->mark = vly_conn_index(conn);
 	buf->len = (uint32_t)-status;
 	buf->next = NULL;
 	env->sent_queued++;

@@ -142,11 +142,14 @@ static inline void vly_env_tx_plain_done(struct vly_env *env, struct vly_conn_he
 	conn->flags &= (uint16_t)~VLY_F_TX_PLAIN;
 	conn->tx_head = conn->tx_tail = NULL;
 	conn->tx_bytes = 0;
-	if (vly_likely(env->near.count < VLY_TX_NEAR &&
-		       env->starved[VLY_TX_COPIES].head == VLY_NO_SLOT))
-		env->near.bufs[env->near.count++] = buf;
-	else
+	if (vly_unlikely(env->near.count == VLY_TX_NEAR ||
+			 env->starved[VLY_TX_COPIES].head != VLY_NO_SLOT)) {
 		vly_buf_put(buf);
+		return;
+	}
+	env->near.bufs[env->near.count++] = buf;
+	/* what answers goes there */
+	vly_prefetch_write(vly_buf_storage(buf));
 }
 
 /* Takes a connection out of the FIFO of the starved, if it is there. */

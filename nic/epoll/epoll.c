@@ -26,10 +26,10 @@ static void list_push(struct epoll_nic *epoll, struct conn_list *list, struct ep
 	conn->next = VLY_NO_SLOT;
 	conn->prev = list->tail;
 	if (list->tail == VLY_NO_SLOT)
-		list->head = conn->head.slot;
+		list->head = vly_conn_index(&conn->head);
 	else
-		conn_at(epoll, list->tail)->next = conn->head.slot;
-	list->tail = conn->head.slot;
+		conn_at(epoll, list->tail)->next = vly_conn_index(&conn->head);
+	list->tail = vly_conn_index(&conn->head);
 	list->count++;
 }
 
@@ -67,7 +67,7 @@ int epoll_register(struct epoll_nic *epoll, struct epoll_conn *conn, uint32_t ed
 {
 	struct epoll_event edge = {
 		.events = edges,
-		.data.u64 = vly_conn_handle(&epoll->nic.env->conns, &conn->head),
+		.data.u64 = conn->head.handle,
 	};
 
 	return epoll_ctl(epoll->epoll_fd, EPOLL_CTL_ADD, conn->fd, &edge) ? -errno : 0;
@@ -278,8 +278,8 @@ static void take_edges(struct epoll_nic *epoll, int count)
 		if (head->type == VLY_WATCH) {
 			if (head->state == VLY_OPENED && !(head->flags & VLY_F_PAUSED) &&
 			    env->batch.count < env->batch.max - env->batch.max / 8)
-				vly_batch_add_conn(&env->batch, &env->conns, head, VLY_READY)
-					->status = (int32_t)edge;
+				vly_batch_add_conn(&env->batch, head, VLY_READY)->status =
+					(int32_t)edge;
 			continue;
 		}
 		if (edge & EPOLLIN)

@@ -73,7 +73,7 @@ static bool add_accepted(struct epoll_nic *epoll, struct epoll_conn *listener, i
 		return false;
 	}
 	vly_count(&env->stats->accepted, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, head, VLY_OPEN)->flags = VLY_ACCEPTED;
+	vly_batch_add_conn(&env->batch, head, VLY_OPEN)->flags = VLY_ACCEPTED;
 	return true;
 }
 

@@ -133,7 +133,7 @@ static enum turn connect_done(struct epoll_nic *epoll, struct epoll_conn *conn)
 	conn->ready &= ~(uint32_t)(READY_WRITABLE | READY_ERROR);
 	conn->head.state = VLY_OPENED;
 	vly_count(&env->stats->connected, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_OPEN);
+	vly_batch_add_conn(&env->batch, &conn->head, VLY_OPEN);
 	/*
 	 * Input that has come already is of the next batch: OPEN is its connection's last event in
 	 * this one.
@@ -281,7 +281,7 @@ static enum turn discard(struct epoll_nic *epoll, struct epoll_conn *conn)
 
 static void add_data(struct vly_env *env, struct vly_conn_head *head, uint8_t *data, uint32_t len)
 {
-	struct vly_event *event = vly_batch_add_conn(&env->batch, &env->conns, head, VLY_DATA);
+	struct vly_event *event = vly_batch_add_conn(&env->batch, head, VLY_DATA);
 
 	event->data = data;
 	event->len = len;
@@ -326,7 +326,7 @@ static enum turn receive(struct epoll_nic *epoll, struct epoll_conn *conn)
 		} else if (got == 0) {
 			conn->ready &= ~(uint32_t)READY_READABLE;
 			conn->head.flags |= VLY_F_EOF;
-			vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_EOF);
+			vly_batch_add_conn(&env->batch, &conn->head, VLY_EOF);
 		} else if (errno == EAGAIN) {
 			conn->ready &= ~(uint32_t)READY_READABLE;
 		} else if (errno != EINTR) {

@@ -76,7 +76,7 @@ static void add_dgram(struct vly_env *env, struct vly_conn_head *head, uint8_t *
 		      const struct msghdr *message)
 {
 	struct vly_addr from;
-	struct vly_event *event = vly_batch_add_conn(&env->batch, &env->conns, head, VLY_DGRAM);
+	struct vly_event *event = vly_batch_add_conn(&env->batch, head, VLY_DGRAM);
 
 	vly_addr_from_sockaddr(message->msg_name, message->msg_namelen, &from);
 	memcpy(data - sizeof(from), &from, sizeof(from));

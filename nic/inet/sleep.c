@@ -56,8 +56,7 @@ static void ready(struct vly_inet *inet, const struct epoll_event *edge)
 	/* a quarter of the batch at least is for frames */
 	if (head && head->type == VLY_WATCH && head->state == VLY_OPENED &&
 	    !(head->flags & VLY_F_PAUSED) && env->batch.count < env->batch.max - env->batch.max / 8)
-		vly_batch_add_conn(&env->batch, &env->conns, head, VLY_READY)->status =
-			(int32_t)edge->events;
+		vly_batch_add_conn(&env->batch, head, VLY_READY)->status = (int32_t)edge->events;
 }
 
 static void wait(struct vly_inet *inet, int64_t timeout_ns)
@@ -157,8 +156,7 @@ void vly_inet_embedded_end(struct vly_inet *inet)
 
 int vly_inet_watch_fd(struct vly_inet *inet, struct vly_conn_head *head, int fd, short poll_events)
 {
-	int error =
-		add(inet, fd, (uint16_t)poll_events, vly_conn_handle(&inet->nic.env->conns, head));
+	int error = add(inet, fd, (uint16_t)poll_events, head->handle);
 
 	if (error)
 		return error;

@@ -133,10 +133,16 @@ enum vly_flow_type {
 /* names are 1 + slot, so that none is 0 */
 #define VLY_FLOW_SLOT(name) (((name) & ~VLY_FLOW_TYPE) - 1)
 
-/* Both ports as the hash takes them; UDP is kept apart from TCP by its protocol. */
+static_assert(offsetof(struct vly_flow_key, lport) == offsetof(struct vly_flow_key, rport) + 2,
+	      "as source and destination of what is received");
+
+/* Both ports as the hash takes them, which is as they lie in a header; UDP is kept apart by its hash. */
 static inline uint32_t vly_flow_ports(const struct vly_flow_key *key)
 {
-	return (uint32_t)key->rport << 16 | key->lport;
+	uint32_t ports;
+
+	memcpy(&ports, &key->rport, sizeof(ports));
+	return ports;
 }
 
 static inline uint32_t vly_flow_hash_tcp(const struct vly_inet *inet,

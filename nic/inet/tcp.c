@@ -136,7 +136,8 @@ int vly_tcp_listen(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly_
 		return -EADDRINUSE;
 	if (key_taken(inet, &key))
 		return -EADDRINUSE;
-	if (!vly_flow_insert(&inet->flows, vly_flow_hash_tcp(inet, &key), 1 + tcp->head.slot))
+	if (!vly_flow_insert(&inet->flows, vly_flow_hash_tcp(inet, &key),
+			     1 + vly_conn_index(&tcp->head)))
 		return -ENOBUFS;
 	vly_hand_flow(inet, &key, 1);
 	tcp->laddr = key.laddr;
@@ -155,7 +156,8 @@ static void flow_remove(struct vly_inet *inet, struct vly_tcp *tcp)
 	if (!(tcp->bits & VLY_TCP_B_FLOW))
 		return;
 	tcp->bits &= (uint16_t)~VLY_TCP_B_FLOW;
-	vly_flow_remove(&inet->flows, vly_flow_hash_tcp(inet, &key), 1 + tcp->head.slot);
+	vly_flow_remove(&inet->flows, vly_flow_hash_tcp(inet, &key),
+			1 + vly_conn_index(&tcp->head));
 	vly_hand_flow(inet, &key, -1);
 }
 
@@ -212,7 +214,8 @@ int vly_tcp_connect(struct vly_inet *inet, struct vly_tcp *tcp, const struct vly
 		vly_env_dead(inet->nic.env, &tcp->head, -ENETUNREACH);
 		return 0;
 	}
-	if (!vly_flow_insert(&inet->flows, vly_flow_hash_tcp(inet, &key), 1 + tcp->head.slot)) {
+	if (!vly_flow_insert(&inet->flows, vly_flow_hash_tcp(inet, &key),
+			     1 + vly_conn_index(&tcp->head))) {
 		vly_hop_put(inet, tcp->hop);
 		return -ENOBUFS;
 	}

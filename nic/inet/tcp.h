@@ -85,8 +85,7 @@ struct vly_tcp {
 	uint16_t mss; /* payload of a full segment, options of timestamps taken off */
 	uint16_t hop;
 	uint8_t retries;
-	uint8_t unacked; /* segments with data received since the last ACK */
-	uint16_t spare;
+	uint8_t spare[3];
 };
 
 static_assert(offsetof(struct vly_tcp, raddr) == 2 * VLY_CACHE_LINE, "the hot line begins here");
@@ -132,6 +131,8 @@ struct vly_tcp_core {
 	struct vly_tcp_conf conf;
 	uint32_t acks[VLY_TCP_BURST + 1]; /* slots: who owes an ACK since the last poll */
 	uint32_t acks_count;
+	/* vly_tcp_window() as the header says it, in network order; by our shift */
+	uint16_t window_fields[VLY_TCP_WSCALE_MAX + 1];
 	uint32_t full_bursts;      /* in a row: received as many frames as they had room for */
 	uint32_t acks_paid;        /* how many of them data of our own has paid since */
 	uint32_t tx_head, tx_tail; /* slots: FIFO of those whom the wire was too full for */
@@ -201,10 +202,15 @@ static inline bool vly_tcp_plain(const struct vly_tcp *tcp)
 	return (word & mask_word) == plain_word;
 }
 
-/* Our receive window: what is configured, as far as the header's field can say it. */
+/* Our receive window: what is configured, as far as the header's field can say it with our `shift`. */
+static inline uint32_t vly_tcp_window_by(const struct vly_tcp_conf *conf, unsigned shift)
+{
+	return VLY_MIN(conf->window, 65535u << shift);
+}
+
 static inline uint32_t vly_tcp_window(const struct vly_inet *inet, const struct vly_tcp *tcp)
 {
-	return VLY_MIN(inet->tcp->conf.window, 65535u << (tcp->wscale >> 4));
+	return vly_tcp_window_by(&inet->tcp->conf, tcp->wscale >> 4);
 }
 
 static inline uint32_t vly_tcp_flight(const struct vly_tcp *tcp)
@@ -386,6 +392,14 @@ struct vly_side *vly_tcp_begin_scoreboard(struct vly_inet *inet, struct vly_tcp 
 void vly_tcp_tx_later(struct vly_inet *inet, struct vly_tcp *tcp);
 void vly_tcp_tx_unlist(struct vly_inet *inet, struct vly_tcp *tcp);
 
+static_assert(VLY_TCP_B_ACK_NOW == VLY_TCP_B_ACK_DUE << 1, "see vly_tcp_second()");
+
+/* A segment with data has come. How its ACK is owed: at once, if that of another one is (RFC 9293, 3.8.6.3). */
+static inline uint16_t vly_tcp_second(const struct vly_tcp *tcp)
+{
+	return (uint16_t)((tcp->bits & VLY_TCP_B_ACK_DUE) << 1);
+}
+
 static inline void vly_tcp_owe_ack(struct vly_inet *inet, struct vly_tcp *tcp, uint16_t how)
 {
 	struct vly_tcp_core *core = inet->tcp;
@@ -395,7 +409,7 @@ static inline void vly_tcp_owe_ack(struct vly_inet *inet, struct vly_tcp *tcp, u
 		vly_tcp_send_acks(inet);
 	tcp->bits |= VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_LISTED | how;
 	if (vly_likely(!listed))
-		core->acks[core->acks_count++] = tcp->head.slot;
+		core->acks[core->acks_count++] = vly_conn_index(&tcp->head);
 }
 
 /* The MSS we offer by way of `hop`. */

@@ -49,7 +49,7 @@ void vly_tcp_minis_drop(struct vly_inet *inet, struct vly_tcp *listener)
 			struct vly_mini *mini = vly_mini_at(minis, at);
 
 			at = mini->next;
-			if (mini->listener != listener->head.slot)
+			if (mini->listener != vly_conn_index(&listener->head))
 				continue;
 			/* nobody is forgotten: who was let into the backlog is turned away */
 			vly_tcp_reply_send(inet, &(struct vly_tcp_reply){
@@ -302,11 +302,12 @@ static void replace(struct vly_inet *inet, struct vly_mini *mini, struct vly_tcp
 	uint32_t hash = mini->hash;
 
 	vly_tcp_mini_end(inet, mini);
-	vly_flow_insert(&inet->flows, hash, 1 + tcp->head.slot); /* one has just left it */
+	vly_flow_insert(&inet->flows, hash,
+			1 + vly_conn_index(&tcp->head)); /* one has just left it */
 	vly_hand_flow(inet, &key, 1);
 	tcp->bits |= VLY_TCP_B_FLOW;
 	vly_count(&env->stats->accepted, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_OPEN)->flags = VLY_ACCEPTED;
+	vly_batch_add_conn(&env->batch, &tcp->head, VLY_OPEN)->flags = VLY_ACCEPTED;
 }
 
 void vly_tcp_accept_waiting(struct vly_inet *inet)
@@ -379,11 +380,11 @@ bool vly_tcp_cookie_in(struct vly_inet *inet, struct vly_tcp *listener,
 		return true;
 	}
 	inet->stats.tcp_cookie_ok++;
-	vly_flow_insert(&inet->flows, mini.hash, 1 + tcp->head.slot);
+	vly_flow_insert(&inet->flows, mini.hash, 1 + vly_conn_index(&tcp->head));
 	vly_hand_flow(inet, &mini.key, 1);
 	tcp->bits |= VLY_TCP_B_FLOW;
 	vly_count(&env->stats->accepted, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_OPEN)->flags = VLY_ACCEPTED;
+	vly_batch_add_conn(&env->batch, &tcp->head, VLY_OPEN)->flags = VLY_ACCEPTED;
 	vly_tcp_segment_in(inet, tcp, segment);
 	return true;
 }
@@ -407,7 +408,7 @@ void vly_tcp_syn_in(struct vly_inet *inet, struct vly_tcp *listener,
 		return;
 	}
 	mini_fill(inet, mini, segment);
-	mini->listener = listener->head.slot;
+	mini->listener = vly_conn_index(&listener->head);
 	mini->hop = vly_hop_take(inet, mini->key.raddr);
 	if (mini->hop == VLY_NO_HOP ||
 	    !vly_flow_insert(&inet->flows, mini->hash, name_of(minis, mini))) {

@@ -1,4 +1,5 @@
 /* tcp_burst.c - a burst of received frames, staged; the fast path of TCP */
+#include <endian.h>
 #include <string.h>
 
 #include "nic/inet/checksum.h"
@@ -6,6 +7,7 @@
 #include "nic/inet/tcp.h"
 
 #define BURST 32u
+#define MESSAGE_BYTES 64u /* of payload: what this stack is measured by */
 
 /*
  * Half of it, unless so many bursts in a row had no room for more. With few messages under way one burst would have
@@ -17,17 +19,17 @@
 struct item {
 	struct vly_tcp *tcp; /* NULL: the slow path */
 	uint8_t *data;       /* the frame */
-	uint32_t hash;
-	uint32_t l4_len; /* of the TCP segment; 0: the slow path */
+	uint32_t hash, home; /* its flow's, and where that is looked for first */
+	uint32_t l4_len;     /* of the TCP segment; 0: the slow path */
 };
 
 /* Where things lie in a frame whose IP header has no options. */
 #define AT_TYPE 12u
 #define AT_IP VLY_ETH_BYTES
-#define AT_TOTAL (AT_IP + 2u)
 #define AT_FRAGMENT (AT_IP + 6u)
 #define AT_ADDRESSES (AT_IP + 12u)
 #define AT_TCP (AT_IP + VLY_IPV4_BYTES)
+#define AT_SEQ (AT_TCP + 4u)
 #define AT_TCP_OFFSET (AT_TCP + 12u)
 
 static inline uint16_t load16(const uint8_t *p)
@@ -54,41 +56,44 @@ static inline uint64_t load64(const uint8_t *p)
 	return word;
 }
 
-/* Four bytes as they lie in memory. */
-static inline uint32_t bytes4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+/* Eight bytes as they lie in memory, written as they are read. */
+static inline uint64_t bytes8(uint64_t value)
 {
-	const uint8_t bytes[4] = {a, b, c, d};
+	return be64toh(value);
+}
 
-	return load32(bytes);
+/* Four. */
+static inline uint32_t bytes4(uint32_t value)
+{
+	return be32toh(value);
 }
 
 /*
  * Stage 1: what the fast path takes as far as the IP header tells: for us, IPv4 without options, TCP,
- * whole, its checksum right. Several fields at a time; everything else is looked at again by
+ * whole, its checksum right. Eight bytes at a time; everything else is looked at again by
  * vly_ip_input(), which counts. The length of the segment, or 0.
  */
-static inline uint32_t plain_len(const struct vly_frame *frame, uint32_t mac_first,
-				 uint16_t mac_last)
+static inline uint32_t plain_len(const struct vly_frame *frame, uint64_t mac)
 {
 	const uint8_t *data = frame->data;
 
 	if (frame->len < AT_TCP + VLY_TCP_BYTES)
 		return 0;
-	/* the type, the version and the length of the header; not TOS */
-	uint32_t type = load32(data + AT_TYPE) & bytes4(0xff, 0xff, 0xff, 0);
-	/* fragment, TTL, protocol: neither more fragments nor an offset, any TTL */
-	uint32_t kind = load32(data + AT_FRAGMENT) & bytes4(0x3f, 0xff, 0, 0xff);
+	/* six bytes of address; type, version and length of the header, not TOS; no fragment of any kind, protocol */
+	uint64_t to = (load64(data) ^ mac) & bytes8(0xffffffffffff0000);
+	uint64_t type = load64(data + AT_TYPE);
+	uint64_t kind = load64(data + AT_FRAGMENT) & bytes8(0x3fff00ff00000000);
 
-	if ((load32(data) ^ mac_first) | (load16(data + 4) ^ mac_last) |
-	    (type ^ bytes4(0x08, 0x00, 0x45, 0)) | (kind ^ bytes4(0, 0, 0, VLY_IP_TCP)))
+	if (to | ((type & bytes8(0xffffff0000000000)) ^ bytes8(0x0800450000000000)) |
+	    (kind ^ bytes8((uint64_t)VLY_IP_TCP << 32)))
 		return 0;
-	uint32_t total_len = ntohs(load16(data + AT_TOTAL));
+	uint32_t total_len = (uint16_t)(be64toh(type) >> 16);
 
 	if (total_len > frame->len - AT_IP || total_len < VLY_IPV4_BYTES + VLY_TCP_BYTES ||
 	    frame->flags & VLY_FRAME_BAD)
 		return 0;
 	if (!(frame->flags & VLY_FRAME_CHECKED) &&
-	    vly_checksum_fold(vly_checksum_add(0, data + AT_IP, VLY_IPV4_BYTES)) != 0xffff)
+	    !vly_checksum_intact(vly_checksum_add(0, data + AT_IP, VLY_IPV4_BYTES)))
 		return 0;
 	return total_len - VLY_IPV4_BYTES;
 }
@@ -97,25 +102,37 @@ static void stage_hash(const struct vly_inet *inet, const struct vly_frame *fram
 		       struct item *items, uint32_t count)
 {
 	const struct vly_flow_table flows = inet->flows; /* a copy: registers */
-	uint32_t mac_first = load32(inet->wire->mac);
-	uint16_t mac_last = load16(inet->wire->mac + 4);
+	uint64_t mac = 0;
+
+	memcpy(&mac, inet->wire->mac, sizeof(inet->wire->mac));
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct item *item = &items[i];
 		uint8_t *data = frames[i].data;
 
 		item->data = data;
-		item->l4_len = plain_len(&frames[i], mac_first, mac_last);
+		item->l4_len = plain_len(&frames[i], mac);
 		if (vly_unlikely(!item->l4_len))
 			continue;
-		item->hash = vly_flow_hash(
-			&flows, load32(data + AT_ADDRESSES), load32(data + AT_ADDRESSES + 4),
-			(uint32_t)load16(data + AT_TCP) << 16 | load16(data + AT_TCP + 2));
-		vly_prefetch(&flows.entries[vly_flow_home(&flows, item->hash)]);
+		item->hash = vly_flow_hash(&flows, load32(data + AT_ADDRESSES),
+					   load32(data + AT_ADDRESSES + 4), load32(data + AT_TCP));
+		item->home = vly_flow_home(&flows, item->hash);
+		vly_prefetch(&flows.entries[item->home]);
 	}
 }
 
-/* Stage 2: the first record of that hash; whether it is the right one is seen when it has come. */
+/* The name of the first entry of that hash; 0: there is none. */
+static inline uint32_t name_of(const struct vly_flow_table *flows, const struct item *item)
+{
+	const struct vly_flow_entry *first = &flows->entries[item->home];
+	uint32_t at = item->home;
+
+	if (vly_likely(first->hash == item->hash))
+		return first->name;
+	return vly_flow_next(flows, item->hash, &at);
+}
+
+/* Stage 2: where the first record of that hash lies; whether it is the right one is seen when it has come. */
 static void stage_find(struct vly_inet *inet, struct item *items, uint32_t count)
 {
 	const struct vly_flow_table flows = inet->flows;
@@ -126,28 +143,27 @@ static void stage_find(struct vly_inet *inet, struct item *items, uint32_t count
 		item->tcp = NULL;
 		if (vly_unlikely(!item->l4_len))
 			continue;
-		uint32_t at = vly_flow_home(&flows, item->hash);
-		uint32_t name = vly_flow_next(&flows, item->hash, &at);
+		/* of another type, or none: past all slots */
+		uint32_t slot = name_of(&flows, item) - 1;
 
-		if (!name || (name & VLY_FLOW_TYPE) != VLY_FLOW_CONN)
+		if (vly_unlikely(slot >= inet->nic.env->conns.count))
 			continue;
-		item->tcp = vly_tcp_at(inet, VLY_FLOW_SLOT(name));
-		vly_prefetch_write(item->tcp);
-		vly_prefetch_write(&item->tcp->raddr);
+		item->tcp = vly_tcp_at(inet, slot);
 	}
 }
 
-/* Stage 3: the buffers that will be acknowledged, which are also the next to be filled. */
-static void stage_buffers(struct item *items, uint32_t count)
+/* The lines that a message touches; so many messages before they are. */
+#define AHEAD 8u
+
+static inline void fetch_record(const struct item *item)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		const struct vly_tcp *tcp = items[i].tcp;
-
-		if (!tcp || !tcp->head.tx_head)
-			continue;
-		vly_prefetch_write(tcp->head.tx_head + 1);
-	}
+	if (vly_unlikely(!item->tcp))
+		return;
+	vly_prefetch_write(item->tcp);
+	vly_prefetch_write(&item->tcp->raddr);
 }
+
+static_assert(VLY_FLOW_CONN == 0, "a name of a record is 1 + slot");
 
 /* The record's key lies as the addresses and ports of what it receives do. */
 static_assert(offsetof(struct vly_tcp, laddr) == offsetof(struct vly_tcp, raddr) + 4 &&
@@ -163,89 +179,133 @@ static inline bool key_is(const struct vly_tcp *tcp, const uint8_t *data)
 	       load32(key + 8) == load32(data + AT_TCP);
 }
 
-/* A segment with 64 bytes of payload is what it is for. */
-static inline bool checksum_right(const struct item *item)
+static inline bool checksum_right(const uint8_t *data, uint32_t header_len, uint32_t len)
 {
-	const uint8_t *segment = item->data + AT_TCP;
-	uint32_t len = item->l4_len;
-	uint64_t sum = vly_checksum_pseudo(load32(item->data + AT_ADDRESSES),
-					   load32(item->data + AT_ADDRESSES + 4), VLY_IP_TCP, len);
+	uint64_t sum = vly_checksum_pseudo(load32(data + AT_ADDRESSES),
+					   load32(data + AT_ADDRESSES + 4), VLY_IP_TCP,
+					   header_len + len);
 
-	sum = vly_checksum_add(sum, segment, VLY_TCP_BYTES);
-	sum = vly_checksum_add(sum, segment + VLY_TCP_BYTES, len - VLY_TCP_BYTES);
-	return vly_checksum_fold(sum) == 0xffff;
+	sum = vly_checksum_add(sum, data + AT_TCP, VLY_TCP_BYTES);
+	sum = vly_checksum_add(sum, data + AT_TCP + VLY_TCP_BYTES,
+			       header_len - VLY_TCP_BYTES + len);
+	return vly_checksum_intact(sum);
 }
 
-/* The form of RFC 7323, appendix A, and not older than what was seen: its value in `*stamp`. */
+/*
+ * Of a connection with timestamps: the form of RFC 7323, appendix A, and not older than what was seen. Its value in
+ * `*stamp`.
+ */
 static inline bool only_timestamps(const struct vly_tcp *tcp, const uint8_t *options,
 				   uint32_t *stamp)
 {
-	if (load32(options) != bytes4(VLY_TCP_OPT_NOP, VLY_TCP_OPT_NOP, VLY_TCP_OPT_TIMESTAMPS, 10))
+	if (!(tcp->bits & VLY_TCP_B_TS) ||
+	    load32(options) != bytes4(VLY_TCP_OPT_NOP << 24 | VLY_TCP_OPT_NOP << 16 |
+				      VLY_TCP_OPT_TIMESTAMPS << 8 | 10))
 		return false;
 	*stamp = ntohl(load32(options + 4));
 	return !vly_seq_before(*stamp, tcp->ts_recent);
 }
 
+/* What is next in either direction: snd_nxt and rcv_nxt, as one word. */
+static_assert(offsetof(struct vly_tcp, rcv_nxt) == offsetof(struct vly_tcp, snd_nxt) + 4, "a pair");
+
+static inline bool next_is(const struct vly_tcp *tcp, uint32_t seq, uint32_t ack)
+{
+	return seq == tcp->rcv_nxt && ack == tcp->snd_nxt;
+}
+
 /* Everything in flight was acknowledged: one plain buffer, as good as always. */
-static inline void all_acked(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t ack)
+static inline __attribute__((always_inline)) void all_acked(struct vly_inet *inet,
+							    struct vly_tcp *tcp, uint32_t flight)
 {
 	struct vly_conn_head *head = &tcp->head;
-	const uint16_t want = VLY_F_TX_PLAIN | VLY_F_TX_BLOCKED;
-	uint32_t bytes = ack - tcp->snd_una;
 
 	if (vly_likely(!(tcp->bits & VLY_TCP_B_REXMIT)))
 		vly_tcp_rtt(tcp, inet->now - tcp->rtx_base);
-	tcp->snd_una = ack;
+	tcp->snd_una = tcp->snd_nxt;
 	tcp->retries = 0;
-	if (vly_likely((head->flags & want) == VLY_F_TX_PLAIN && head->tx_bytes == bytes))
+	if (vly_likely(head->flags & VLY_F_TX_PLAIN))
 		vly_env_tx_plain_done(inet->nic.env, head);
 	else
-		vly_env_tx_done(inet->nic.env, head, bytes);
+		vly_env_tx_done(inet->nic.env, head, flight);
+}
+
+/* What a fast segment looks like at the 12th byte of its header: offset, flags but for PSH; the window may be any. */
+#define WHAT_MASK 0xfff70000u
+#define WHAT(header_bytes) ((uint32_t)(header_bytes) << 26 | VLY_TCP_ACK << 16)
+
+/* What keeps a connection off the fast path. */
+#define SLOW_FLAGS (VLY_F_PAUSED | VLY_F_SHUT | VLY_F_TX_BLOCKED)
+
+/* `len` bytes behind a header of `header_len`, which is as it should be. False: nothing was done. */
+static inline __attribute__((always_inline)) bool take(struct vly_inet *inet,
+						       const struct item *item, uint32_t header_len,
+						       uint32_t len, bool checked)
+{
+	struct vly_tcp *tcp = item->tcp;
+	const uint8_t *data = item->data;
+	struct vly_batch *batch = &inet->nic.env->batch;
+	uint32_t flight = tcp->snd_nxt - tcp->snd_una;
+
+	/* not the first of this batch, or not all that is queued is in flight */
+	if (tcp->head.batch_seq == batch->seq || (flight && flight != tcp->head.tx_bytes))
+		return false;
+	if (vly_likely(!checked) && !checksum_right(data, header_len, len))
+		return false;
+	if (vly_likely(flight))
+		all_acked(inet, tcp, flight);
+	tcp->snd_wnd = (uint32_t)ntohs(load16(data + AT_TCP_OFFSET + 2)) << (tcp->wscale & 15);
+	tcp->rcv_nxt += len;
+	vly_batch_add_first(batch, &tcp->head, VLY_DATA, item->data + AT_TCP + header_len, len);
+	vly_tcp_owe_ack(inet, tcp, vly_tcp_second(tcp));
+	return true;
+}
+
+/* What looks like `what` and is not the message that most are; apart, so that those have all registers. */
+static __attribute__((noinline)) uint32_t take_other(struct vly_inet *inet, const struct item *item,
+						     uint32_t what, uint32_t in_place_max,
+						     bool checked)
+{
+	struct vly_tcp *tcp = item->tcp;
+	uint32_t header_len = VLY_TCP_BYTES, stamp = tcp->ts_recent;
+
+	if (tcp->bits & VLY_TCP_B_TS) {
+		header_len += VLY_TCP_TS_BYTES;
+		if (!only_timestamps(tcp, item->data + AT_TCP + VLY_TCP_BYTES, &stamp))
+			return 0;
+	}
+	uint32_t len = item->l4_len - header_len;
+
+	/* no data (len wraps for less than none), or too much */
+	if (what != bytes4(WHAT(header_len)) || len - 1 >= in_place_max ||
+	    !take(inet, item, header_len, len, checked))
+		return 0;
+	tcp->ts_recent = stamp;
+	return len;
 }
 
 /*
  * The fast path: established, in order, no options (or timestamps alone), nothing lost, nothing
- * waiting, first data of its connection in this batch. False: the slow path takes it, nothing was done.
+ * waiting, first data of its connection in this batch. Bytes of data; 0: the slow path takes it, nothing was done.
  */
-static inline bool fast(struct vly_inet *inet, const struct vly_frame *frame,
-			const struct item *item, uint32_t in_place_max)
+static inline uint32_t fast(struct vly_inet *inet, const struct vly_frame *frame,
+			    const struct item *item, uint32_t in_place_max)
 {
-	struct vly_tcp *tcp = item->tcp;
-	const struct vly_tcp_header *header = (const struct vly_tcp_header *)(item->data + AT_TCP);
-	struct vly_batch *batch = &inet->nic.env->batch;
-	uint32_t seq = ntohl(header->seq), ack = ntohl(header->ack);
-	uint32_t header_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
-	uint32_t len = item->l4_len - header_len, stamp = tcp->ts_recent;
-	/* offset, flags; the window behind them may be any */
-	uint32_t what = load32(item->data + AT_TCP_OFFSET) &
-			bytes4(0xff, (uint8_t)~VLY_TCP_PSH, 0, 0);
+	const struct vly_tcp *tcp = item->tcp;
+	const uint8_t *data = item->data;
+	uint64_t seq_ack = be64toh(load64(data + AT_SEQ));
+	uint32_t what = load32(data + AT_TCP_OFFSET) & bytes4(WHAT_MASK);
+	bool checked = frame->flags & VLY_FRAME_CHECKED;
 
-	if (!vly_tcp_plain(tcp) || !vly_conn_plain(&tcp->head, VLY_F_PAUSED | VLY_F_SHUT) ||
-	    what != bytes4((uint8_t)(header_len << 2), VLY_TCP_ACK, 0, 0) || seq != tcp->rcv_nxt ||
-	    !key_is(tcp, item->data))
-		return false;
-	/* no data (len wraps for less than none), or too much */
-	if (len - 1 >= in_place_max)
-		return false;
-	if (tcp->head.batch_seq == batch->seq || batch->count + 1 >= batch->max)
-		return false;
-	/* all in flight is acknowledged, or nothing is: the rest is arithmetic for others */
-	if (ack != tcp->snd_nxt || (ack != tcp->snd_una && vly_tcp_unsent(tcp)))
-		return false;
-	if (header_len != VLY_TCP_BYTES &&
-	    !only_timestamps(tcp, (const uint8_t *)(header + 1), &stamp))
-		return false;
-	if (!(frame->flags & VLY_FRAME_CHECKED) && !checksum_right(item))
-		return false;
-	if (vly_likely(ack != tcp->snd_una))
-		all_acked(inet, tcp, ack);
-	tcp->snd_wnd = (uint32_t)ntohs(header->window) << (tcp->wscale & 15);
-	tcp->rcv_nxt = seq + len;
-	tcp->ts_recent = stamp;
-	vly_batch_add_first(batch, &inet->nic.env->conns, &tcp->head, VLY_DATA,
-			    item->data + AT_TCP + header_len, len);
-	vly_tcp_owe_ack(inet, tcp, ++tcp->unacked >= 2 ? VLY_TCP_B_ACK_NOW : 0);
-	return true;
+	if (!vly_tcp_plain(tcp) || !vly_conn_plain(&tcp->head, SLOW_FLAGS) ||
+	    !next_is(tcp, (uint32_t)(seq_ack >> 32), (uint32_t)seq_ack) || !key_is(tcp, data))
+		return 0;
+	/* all lengths are known to the compiler */
+	if (vly_likely(what == bytes4(WHAT(VLY_TCP_BYTES)) && !(tcp->bits & VLY_TCP_B_TS) &&
+		       item->l4_len == VLY_TCP_BYTES + MESSAGE_BYTES &&
+		       MESSAGE_BYTES <= in_place_max))
+		return take(inet, item, VLY_TCP_BYTES, MESSAGE_BYTES, checked) ? MESSAGE_BYTES : 0;
+	return take_other(inet, item, what, in_place_max, checked);
 }
 
 /*
@@ -280,17 +340,25 @@ bool vly_tcp_burst(struct vly_inet *inet)
 		vly_inet_tick(inet);
 	stage_hash(inet, frames, items, count);
 	stage_find(inet, items, count);
-	stage_buffers(items, count);
+	for (uint32_t i = 0; i < VLY_MIN(count, AHEAD); i++)
+		fetch_record(&items[i]);
 	struct vly_wire_slots *ahead = &inet->wire->rx_ahead;
 	uint32_t quick = 0, bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		vly_wire_ahead(ahead, false);
-		if (vly_likely(items[i].tcp && fast(inet, &frames[i], &items[i], in_place_max))) {
+		if (i + AHEAD < count)
+			fetch_record(&items[i + AHEAD]);
+		uint32_t len = items[i].tcp ? fast(inet, &frames[i], &items[i], in_place_max) : 0;
+
+		if (vly_likely(len)) {
 			quick++;
-			bytes += items[i].l4_len - VLY_TCP_BYTES;
+			bytes += len;
 		} else {
 			vly_ip_input(inet, &frames[i]);
+			/* it may have taken more than its share of the batch: then nothing is fast any more */
+			if (vly_unlikely(env->batch.max - env->batch.count < 2 * (count - i)))
+				in_place_max = 0;
 		}
 	}
 	inet->stats.rx_frames += count;

@@ -183,6 +183,9 @@ int vly_tcp_core_open(struct vly_inet *inet, const struct vly_nic_spec *spec)
 		return -ENOMEM;
 	inet->tcp = core;
 	conf_fill(&core->conf, spec, &n);
+	for (unsigned shift = 0; shift <= VLY_TCP_WSCALE_MAX; shift++)
+		core->window_fields[shift] =
+			htons((uint16_t)(vly_tcp_window_by(&core->conf, shift) >> shift));
 	core->tx_head = core->tx_tail = VLY_NO_SLOT;
 	core->port_next = (uint32_t)vly_inet_random(inet);
 	vly_flow_init(&inet->flows, flows, flows_limit(config, &n), vly_inet_random(inet),

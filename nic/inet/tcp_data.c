@@ -69,8 +69,7 @@ void vly_tcp_add_data(struct vly_inet *inet, struct vly_tcp *tcp, uint8_t *data,
 		      uint32_t buf)
 {
 	struct vly_env *env = inet->nic.env;
-	struct vly_event *event =
-		vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_DATA);
+	struct vly_event *event = vly_batch_add_conn(&env->batch, &tcp->head, VLY_DATA);
 
 	event->data = data;
 	event->len = len;
@@ -124,7 +123,7 @@ static void add_eof(struct vly_inet *inet, struct vly_tcp *tcp)
 
 	tcp->bits &= (uint16_t)~VLY_TCP_B_EOF_DUE;
 	tcp->head.flags |= VLY_F_EOF;
-	vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_EOF);
+	vly_batch_add_conn(&env->batch, &tcp->head, VLY_EOF);
 }
 
 static bool may_tell_eof(const struct vly_inet *inet, const struct vly_tcp *tcp)
@@ -445,10 +444,8 @@ void vly_tcp_data_in(struct vly_inet *inet, struct vly_tcp *tcp,
 		fin = false; /* what followed it was longer: the FIN lies before data, a lie */
 	}
 	/* short ones too: the peer's tail-loss probe would not wait for a delayed ACK of two */
-	if (segment->len)
-		tcp->unacked++;
 	if (segment->len || closed_gap)
-		vly_tcp_owe_ack(inet, tcp, closed_gap || tcp->unacked >= 2 ? VLY_TCP_B_ACK_NOW : 0);
+		vly_tcp_owe_ack(inet, tcp, closed_gap ? VLY_TCP_B_ACK_NOW : vly_tcp_second(tcp));
 	if (fin)
 		peer_has_finished(inet, tcp);
 	else

@@ -195,7 +195,6 @@ static void ack_is_paid(struct vly_inet *inet, struct vly_tcp *tcp, uint32_t win
 	struct vly_side *side = vly_tcp_side(inet, tcp);
 
 	tcp->bits &= (uint16_t) ~(VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_NOW | VLY_TCP_B_DELACK);
-	tcp->unacked = 0;
 	if (side) {
 		side->rcv_adv = tcp->rcv_nxt + window;
 		side->early_owed = false;

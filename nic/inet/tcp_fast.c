@@ -1,39 +1,61 @@
 /* tcp_fast.c - the one segment that most messages are: built whole, in one pass over its bytes */
+#include <endian.h>
 #include <string.h>
 
 #include "nic/inet/checksum.h"
 #include "nic/inet/tcp.h"
 
 #define TTL 64
+#define MESSAGE_BYTES 64u /* of payload: what this stack is measured by */
 
-/*
- * Headers in the order of memory, two words at a time: all lie at multiples of 8 where a wire aligns the IP
- * header to 16.
- */
-struct words {
-	uint64_t pairs[5];  /* IP and TCP without options */
+/* IP and TCP without options, in pieces that are written at once; a wire aligns the IP header to 16. */
+struct headers {
+	uint64_t first; /* version, TOS, length; id, fragment */
+	uint32_t life;  /* TTL, protocol; checksum */
+	uint64_t addresses;
+	uint32_t ports;
+	uint64_t numbers;   /* seq, ack */
+	uint32_t flags;     /* offset, flags; window */
+	uint32_t check;     /* checksum; urgent pointer */
 	uint32_t stamps[3]; /* only with timestamps */
 } __attribute__((packed, aligned(2), may_alias));
 
-static_assert(sizeof(struct words) == VLY_IPV4_BYTES + VLY_TCP_BYTES + VLY_TCP_TS_BYTES,
+static_assert(sizeof(struct headers) == VLY_IPV4_BYTES + VLY_TCP_BYTES + VLY_TCP_TS_BYTES,
 	      "no padding");
 
-static inline uint64_t pair(uint32_t first, uint32_t second)
+static inline uint64_t load64(const void *p)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return first | (uint64_t)second << 32;
-#else
-	return second | (uint64_t)first << 32;
-#endif
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return word;
 }
 
-static inline uint32_t two(uint16_t first, uint16_t second)
+/* Ours first, where the record has the other's first. */
+static inline uint64_t addresses_of(const struct vly_tcp *tcp)
 {
+	uint64_t word = load64(&tcp->raddr);
+
+	return word << 32 | word >> 32;
+}
+
+static inline uint32_t ports_of(const struct vly_tcp *tcp)
+{
+	uint32_t word;
+
+	memcpy(&word, &tcp->rport, sizeof(word));
+	return word << 16 | word >> 16;
+}
+
+/* snd_nxt, then rcv_nxt, in network order. */
+static inline uint64_t numbers_of(const struct vly_tcp *tcp)
+{
+	uint64_t word = load64(&tcp->snd_nxt);
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return first | (uint32_t)second << 16;
-#else
-	return second | (uint32_t)first << 16;
+	word = word << 32 | word >> 32;
 #endif
+	return htobe64(word);
 }
 
 /*
@@ -53,48 +75,60 @@ static inline bool fits(const struct vly_inet *inet, const struct vly_tcp *tcp)
 
 /* Timestamps behind the header; returns their sum. */
 static uint64_t write_stamps(const struct vly_inet *inet, const struct vly_tcp *tcp,
-			     struct words *words)
+			     struct headers *headers)
 {
 	uint32_t form = htonl(VLY_TCP_OPT_NOP << 24 | VLY_TCP_OPT_NOP << 16 |
 			      VLY_TCP_OPT_TIMESTAMPS << 8 | 10);
 	uint32_t value = htonl(vly_tcp_ts_now(inet)), echo = htonl(tcp->ts_recent);
 
-	words->stamps[0] = form;
-	words->stamps[1] = value;
-	words->stamps[2] = echo;
+	headers->stamps[0] = form;
+	headers->stamps[1] = value;
+	headers->stamps[2] = echo;
 	return (uint64_t)form + value + echo;
 }
 
-/* Headers at `words`, `tcp_len` of TCP's with options; `sum` is that of options and payload. */
+/* As they lie in memory. */
+static inline uint32_t two(uint16_t first, uint16_t second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (uint32_t)second << 16;
+#else
+	return second | (uint32_t)first << 16;
+#endif
+}
+
+/* Headers, `tcp_len` of TCP's with options; `sum` is that of options and payload. */
 static inline __attribute__((always_inline)) void
-write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp, struct words *words,
+write_headers(const struct vly_inet *inet, const struct vly_tcp *tcp, struct headers *headers,
 	      uint32_t tcp_len, uint32_t len, uint64_t sum, bool offloaded)
 {
-	uint16_t total = htons((uint16_t)(VLY_IPV4_BYTES + tcp_len + len));
-	uint64_t addresses = (uint64_t)tcp->laddr + tcp->raddr;
-	uint32_t first = two(htons(0x4500), total);
-	uint32_t second = two(0, htons(VLY_IPV4_DONT_FRAGMENT));
+	uint64_t first =
+		htobe64((uint64_t)0x4500 << 48 | (uint64_t)(VLY_IPV4_BYTES + tcp_len + len) << 32 |
+			VLY_IPV4_DONT_FRAGMENT);
 	uint16_t life = htons(TTL << 8 | VLY_IP_TCP);
-	uint32_t ports = two(tcp->lport, tcp->rport);
-	uint32_t seq = htonl(tcp->snd_nxt), ack = htonl(tcp->rcv_nxt);
-	uint16_t window = htons((uint16_t)(vly_tcp_window(inet, tcp) >> (tcp->wscale >> 4)));
-	uint16_t flags = htons((uint16_t)(tcp_len / 4 << 12 | VLY_TCP_ACK | VLY_TCP_PSH));
-	uint32_t fourth = two(flags, window);
-	uint64_t pseudo = addresses + htons(VLY_IP_TCP) + htons((uint16_t)(tcp_len + len));
+	uint64_t addresses = addresses_of(tcp), numbers = numbers_of(tcp);
+	uint32_t ports = ports_of(tcp);
+	uint16_t flags = htons((uint16_t)(tcp_len << 10 | VLY_TCP_ACK | VLY_TCP_PSH));
+	uint16_t window = inet->tcp->window_fields[tcp->wscale >> 4];
+	uint64_t both = (addresses & UINT32_MAX) + (addresses >> 32);
+	uint64_t pseudo = both + htons(VLY_IP_TCP) + htons((uint16_t)(tcp_len + len));
 	uint16_t ip_check = 0, tcp_check;
 
 	if (offloaded) {
 		tcp_check = vly_checksum_fold(pseudo);
 	} else {
-		ip_check = vly_checksum_finish(addresses + first + second + life);
+		ip_check = vly_checksum_finish(both + (first & UINT32_MAX) + (first >> 32) + life);
+		sum = vly_checksum_plus(sum, numbers);
 		tcp_check = vly_checksum_finish(
-			vly_checksum_plus(sum, pseudo + ports + seq + ack + fourth));
+			vly_checksum_plus(sum, pseudo + ports + two(flags, window)));
 	}
-	words->pairs[0] = pair(first, second);
-	words->pairs[1] = pair(two(life, ip_check), tcp->laddr);
-	words->pairs[2] = pair(tcp->raddr, ports);
-	words->pairs[3] = pair(seq, ack);
-	words->pairs[4] = pair(fourth, two(tcp_check, 0));
+	headers->first = first;
+	headers->life = two(life, ip_check);
+	headers->addresses = addresses;
+	headers->ports = ports;
+	headers->numbers = numbers;
+	headers->flags = two(flags, window);
+	headers->check = two(tcp_check, 0);
 }
 
 /* Our data carries the ACK that was owed. It was sent once. */
@@ -102,12 +136,34 @@ static inline void pay_ack(struct vly_tcp_core *core, struct vly_tcp *tcp)
 {
 	uint16_t bits = tcp->bits;
 
-	tcp->unacked = 0;
 	core->acks_paid += (bits & VLY_TCP_B_ACK_LISTED) != 0;
 	if (bits & VLY_TCP_B_ACK_DUE)
 		bits |= VLY_TCP_B_TALKS;
 	tcp->bits = bits & (uint16_t) ~(VLY_TCP_B_ACK_DUE | VLY_TCP_B_ACK_NOW | VLY_TCP_B_DELACK |
 					VLY_TCP_B_ACK_LISTED | VLY_TCP_B_REXMIT);
+}
+
+/* The frame: `len` bytes from `from`, behind headers of which TCP's has `tcp_len`. */
+static inline __attribute__((always_inline)) void
+build(const struct vly_inet *inet, const struct vly_tcp *tcp, struct vly_frame *frame,
+      const uint8_t *from, uint32_t tcp_len, uint32_t len, bool offloaded)
+{
+	uint32_t bytes = VLY_ETH_BYTES + VLY_IPV4_BYTES + tcp_len;
+	uint8_t *to = frame->data;
+	struct headers *headers = (struct headers *)(to + VLY_ETH_BYTES);
+	uint64_t sum = 0;
+
+	memcpy(to, inet->hops.table[tcp->hop].eth, 16); /* the last two are overwritten */
+	if (offloaded)
+		memcpy(to + bytes, from, len);
+	else
+		sum = vly_checksum_copy(0, to + bytes, from, len);
+	if (tcp_len != VLY_TCP_BYTES)
+		sum = vly_checksum_plus(sum, write_stamps(inet, tcp, headers));
+	write_headers(inet, tcp, headers, tcp_len, len, sum, offloaded);
+	frame->len = bytes + len;
+	frame->flags = offloaded ? VLY_FRAME_COMPLETE : 0;
+	frame->mss = 0;
 }
 
 /* Sends the queue if it is one plain segment and nothing stands in its way. Its length; 0: it did not. */
@@ -123,26 +179,13 @@ static inline __attribute__((always_inline)) uint32_t send_fast(struct vly_inet 
 	struct vly_buf *buf = tcp->head.tx_head;
 	const uint8_t *from = tcp->head.flags & VLY_F_TX_PLAIN ? vly_env_tx_data(inet->nic.env, buf)
 							       : buf->data;
-	uint8_t *to = frame->data;
-	uint32_t tcp_len = VLY_TCP_BYTES + (tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0);
+	uint32_t len = tcp->head.tx_bytes, stamps = tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0;
 
-	/* gcc would make five choices by the same bit, of all that is computed from it */
-	__asm__("" : "+r"(tcp_len));
-	uint32_t len = tcp->head.tx_bytes, headers = VLY_ETH_BYTES + VLY_IPV4_BYTES + tcp_len;
-	struct words *words = (struct words *)(to + VLY_ETH_BYTES);
-	uint64_t sum = 0;
-
-	memcpy(to, inet->hops.table[tcp->hop].eth, 16); /* the last two are overwritten */
-	if (offloaded)
-		memcpy(to + headers, from, len);
+	/* the same twice: of what most are the compiler knows all lengths */
+	if (vly_likely(len == MESSAGE_BYTES && !stamps))
+		build(inet, tcp, frame, from, VLY_TCP_BYTES, MESSAGE_BYTES, offloaded);
 	else
-		sum = vly_checksum_copy(0, to + headers, from, len);
-	if (tcp_len != VLY_TCP_BYTES)
-		sum = vly_checksum_plus(sum, write_stamps(inet, tcp, words));
-	write_headers(inet, tcp, words, tcp_len, len, sum, offloaded);
-	frame->len = headers + len;
-	frame->flags = offloaded ? VLY_FRAME_COMPLETE : 0;
-	frame->mss = 0;
+		build(inet, tcp, frame, from, VLY_TCP_BYTES + stamps, len, offloaded);
 	tcp->head.flags &= (uint16_t)~VLY_F_DIRTY;
 	vly_out_done(inet);
 	vly_wire_ahead(&inet->wire->tx_ahead, true);

@@ -59,7 +59,7 @@ static void connected(struct vly_inet *inet, struct vly_tcp *tcp)
 	vly_tcp_established(inet, tcp);
 	tcp->head.state = VLY_OPENED;
 	vly_count(&env->stats->connected, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, &tcp->head, VLY_OPEN);
+	vly_batch_add_conn(&env->batch, &tcp->head, VLY_OPEN);
 }
 
 /* 3.10.7.3 */

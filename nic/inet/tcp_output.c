@@ -13,10 +13,10 @@ void vly_tcp_tx_later(struct vly_inet *inet, struct vly_tcp *tcp)
 	tcp->bits |= VLY_TCP_B_TX_LISTED;
 	tcp->next = VLY_NO_SLOT;
 	if (core->tx_tail == VLY_NO_SLOT)
-		core->tx_head = tcp->head.slot;
+		core->tx_head = vly_conn_index(&tcp->head);
 	else
-		vly_tcp_at(inet, core->tx_tail)->next = tcp->head.slot;
-	core->tx_tail = tcp->head.slot;
+		vly_tcp_at(inet, core->tx_tail)->next = vly_conn_index(&tcp->head);
+	core->tx_tail = vly_conn_index(&tcp->head);
 }
 
 void vly_tcp_tx_unlist(struct vly_inet *inet, struct vly_tcp *tcp)
@@ -28,7 +28,7 @@ void vly_tcp_tx_unlist(struct vly_inet *inet, struct vly_tcp *tcp)
 		return;
 	tcp->bits &= (uint16_t)~VLY_TCP_B_TX_LISTED;
 	/* singly linked: only the end of a connection takes one out of the middle */
-	while (at != tcp->head.slot) {
+	while (at != vly_conn_index(&tcp->head)) {
 		prev = at;
 		at = vly_tcp_at(inet, at)->next;
 	}
@@ -73,7 +73,7 @@ static void tx_back(struct vly_inet *inet, struct vly_conn_head **heads, uint32_
 			continue;
 		tcp->bits |= VLY_TCP_B_TX_LISTED;
 		tcp->next = core->tx_head;
-		core->tx_head = tcp->head.slot;
+		core->tx_head = vly_conn_index(&tcp->head);
 		if (core->tx_tail == VLY_NO_SLOT)
 			core->tx_tail = core->tx_head;
 	}
@@ -107,7 +107,7 @@ void vly_tcp_send_waiting(struct vly_inet *inet)
 		while (more && count < room && core->tx_head != VLY_NO_SLOT) {
 			struct vly_tcp *tcp = tx_pop(inet);
 
-			more = tcp->head.slot != last;
+			more = vly_conn_index(&tcp->head) != last;
 			heads[count++] = &tcp->head;
 		}
 		/* behind a full wire most are what they always are: one segment */
@@ -149,7 +149,7 @@ struct vly_side *vly_tcp_begin_scoreboard(struct vly_inet *inet, struct vly_tcp 
 struct vly_side *vly_tcp_need_side(struct vly_inet *inet, struct vly_tcp *tcp)
 {
 	if (!(tcp->bits & VLY_TCP_B_SIDE)) {
-		uint32_t index = vly_side_take(&inet->tcp->sides, tcp->head.slot);
+		uint32_t index = vly_side_take(&inet->tcp->sides, vly_conn_index(&tcp->head));
 
 		if (index == VLY_NO_SIDE) {
 			inet->stats.tcp_side_full++;

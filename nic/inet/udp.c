@@ -136,7 +136,8 @@ int vly_udp_open_at(struct vly_inet *inet, struct vly_udp *udp, const struct vly
 		lport = port_choose(inet, laddr);
 	if (!lport || port_taken(inet, laddr, lport))
 		return -EADDRINUSE;
-	if (!vly_flow_insert(&inet->flows, hash_of(inet, laddr, lport), udp->head.slot + 1))
+	if (!vly_flow_insert(&inet->flows, hash_of(inet, laddr, lport),
+			     vly_conn_index(&udp->head) + 1))
 		return -ENOBUFS;
 	if (inet->relay)
 		vly_relay_have(inet->relay, VLY_RELAY_SOCKETS, lport, 1);
@@ -186,7 +187,7 @@ static void unstall(struct vly_inet *inet, struct vly_udp *udp)
 	if (!(udp->bits & VLY_UDP_B_STALLED))
 		return;
 	udp->bits &= (uint16_t)~VLY_UDP_B_STALLED;
-	unlist(inet, &inet->udp->stalled_head, &inet->udp->stalled_tail, udp->head.slot,
+	unlist(inet, &inet->udp->stalled_head, &inet->udp->stalled_tail, vly_conn_index(&udp->head),
 	       offsetof(struct vly_udp, stalled_next));
 }
 
@@ -198,11 +199,11 @@ void vly_udp_let_go(struct vly_inet *inet, struct vly_udp *udp, int status)
 	while (udp->waiting_head)
 		waiting_home(core, udp);
 	if (udp->bits & VLY_UDP_B_READY)
-		unlist(inet, &core->ready_head, &core->ready_tail, udp->head.slot,
+		unlist(inet, &core->ready_head, &core->ready_tail, vly_conn_index(&udp->head),
 		       offsetof(struct vly_udp, ready_next));
 	if (udp->bits & VLY_UDP_B_FLOW) {
 		vly_flow_remove(&inet->flows, hash_of(inet, udp->laddr, udp->lport),
-				udp->head.slot + 1);
+				vly_conn_index(&udp->head) + 1);
 		if (inet->relay)
 			vly_relay_have(inet->relay, VLY_RELAY_SOCKETS, udp->lport, -1);
 	}
@@ -292,10 +293,10 @@ static void stall(struct vly_inet *inet, struct vly_udp *udp)
 	udp->bits |= VLY_UDP_B_STALLED;
 	udp->stalled_next = VLY_NO_SLOT;
 	if (core->stalled_tail == VLY_NO_SLOT)
-		core->stalled_head = udp->head.slot;
+		core->stalled_head = vly_conn_index(&udp->head);
 	else
-		udp_at(inet, core->stalled_tail)->stalled_next = udp->head.slot;
-	core->stalled_tail = udp->head.slot;
+		udp_at(inet, core->stalled_tail)->stalled_next = vly_conn_index(&udp->head);
+	core->stalled_tail = vly_conn_index(&udp->head);
 }
 
 static void ready_add(struct vly_inet *inet, struct vly_udp *udp)
@@ -307,10 +308,10 @@ static void ready_add(struct vly_inet *inet, struct vly_udp *udp)
 	udp->bits |= VLY_UDP_B_READY;
 	udp->ready_next = VLY_NO_SLOT;
 	if (core->ready_tail == VLY_NO_SLOT)
-		core->ready_head = udp->head.slot;
+		core->ready_head = vly_conn_index(&udp->head);
 	else
-		udp_at(inet, core->ready_tail)->ready_next = udp->head.slot;
-	core->ready_tail = udp->head.slot;
+		udp_at(inet, core->ready_tail)->ready_next = vly_conn_index(&udp->head);
+	core->ready_tail = vly_conn_index(&udp->head);
 }
 
 void vly_udp_flush(struct vly_inet *inet, struct vly_udp *udp)
@@ -365,8 +366,7 @@ static bool deliver(struct vly_inet *inet, struct vly_udp *udp, uint32_t addr, u
 		vly_count(&env->stats->rx_starved, 1);
 		return false;
 	}
-	struct vly_event *event =
-		vly_batch_add_conn(&env->batch, &env->conns, &udp->head, VLY_DGRAM);
+	struct vly_event *event = vly_batch_add_conn(&env->batch, &udp->head, VLY_DGRAM);
 
 	fill_addr(&from, addr, port);
 	event->data = span + VLY_RX_HEAD_BYTES;

@@ -19,13 +19,13 @@ static bool cancel_all(struct uring_nic *uring, struct uring_conn *conn)
 	for (unsigned ops = conn->ops & WAITING; ops; ops &= ops - 1) {
 		unsigned op = (unsigned)__builtin_ctz(ops);
 
-		if (!uring_cancel(uring, user_data_of(uring, conn, op)))
+		if (!uring_cancel(uring, user_data_of(conn, op)))
 			return false;
 	}
 	for (unsigned i = 0; i < conn->dgrams; i++) {
 		unsigned place = (conn->dgram_first + i) % DGRAMS_IN_FLIGHT;
 
-		if (!uring_cancel(uring, user_data_of(uring, conn, OP_DGRAM_SEND + place)))
+		if (!uring_cancel(uring, user_data_of(conn, OP_DGRAM_SEND + place)))
 			return false;
 	}
 	return true;

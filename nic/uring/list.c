@@ -14,10 +14,10 @@ void uring_list_push(struct uring_nic *uring, struct conn_list *list, struct uri
 	conn->next = VLY_NO_SLOT;
 	conn->prev = list->tail;
 	if (list->tail == VLY_NO_SLOT)
-		list->head = conn->head.slot;
+		list->head = vly_conn_index(&conn->head);
 	else
-		conn_at(uring, list->tail)->next = conn->head.slot;
-	list->tail = conn->head.slot;
+		conn_at(uring, list->tail)->next = vly_conn_index(&conn->head);
+	list->tail = vly_conn_index(&conn->head);
 	list->count++;
 }
 

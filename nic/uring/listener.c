@@ -107,12 +107,12 @@ void uring_unlisten(struct vly_nic *nic, struct vly_conn_head *head)
 	vly_socket_unlink(conn->file);
 	uring_list_remove(uring, conn);
 	if (conn->ops & 1u << OP_ACCEPT) {
-		uring_cancel(uring, user_data_of(uring, conn, OP_ACCEPT));
+		uring_cancel(uring, user_data_of(conn, OP_ACCEPT));
 		if (!(conn->marks & MARK_MULTI))
 			uring->singles--;
 		conn->ops = 0;
 	}
-	drop_orphans(uring, vly_conn_handle(&nic->env->conns, head), head->flags & VLY_F_LOCAL);
+	drop_orphans(uring, head->handle, head->flags & VLY_F_LOCAL);
 	/* An accept under way keeps the socket and its name; nor may entries speak of a descriptor that is gone. */
 	uring_enter(uring, &wait);
 	shutdown(conn->file, SHUT_RDWR);
@@ -133,7 +133,7 @@ static void admit(struct uring_nic *uring, struct uring_conn *listener, int32_t 
 	if (uring->direct)
 		conn->marks |= MARK_FIXED;
 	vly_count(&env->stats->accepted, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, head, VLY_OPEN)->flags = VLY_ACCEPTED;
+	vly_batch_add_conn(&env->batch, head, VLY_OPEN)->flags = VLY_ACCEPTED;
 	conn->share_seq =
 		env->batch.seq; /* OPEN is the last event of its connection in this batch */
 	uring_recv_step(uring, conn);
@@ -168,8 +168,8 @@ static void put_up(struct uring_nic *uring, struct uring_conn *listener, int32_t
 
 	vly_count(&env->stats->accept_full, 1);
 	if (uring->orphans_count < ORPHANS_MAX) {
-		uring->orphans[uring->orphans_count++] = (struct orphan){
-			.listener = vly_conn_handle(&env->conns, &listener->head), .file = file};
+		uring->orphans[uring->orphans_count++] =
+			(struct orphan){.listener = listener->head.handle, .file = file};
 		return;
 	}
 	uring_reset_file(uring, file, uring->direct, listener->head.flags & VLY_F_LOCAL);
@@ -181,9 +181,13 @@ static bool out_of_files(int result)
 	return result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM;
 }
 
-static struct uring_conn *find_listener(struct uring_nic *uring, vly_conn handle)
+/* `user_data` as user_data_of() has made it. */
+static struct uring_conn *find_listener(struct uring_nic *uring, uint64_t user_data)
 {
-	struct vly_conn_head *head = vly_conn_find(&uring->nic.env->conns, handle);
+	const struct vly_conn_table *conns = &uring->nic.env->conns;
+	struct vly_conn_head *head =
+		vly_conn_find(conns, vly_conn_name(conns->core, vly_conn_generation(user_data),
+						   vly_conn_slot(user_data)));
 
 	return head && head->type == VLY_LISTENER && head->state == VLY_OPENED ? conn_of(head)
 									       : NULL;
@@ -218,7 +222,7 @@ void uring_accepted(struct uring_nic *uring, const struct io_uring_cqe *cqe)
 	if (!(listener->ops & 1u << OP_ACCEPT))
 		uring_accept_step(uring, listener);
 	else if (!(listener->marks & MARK_CANCELLING) && slots_free(uring) < uring->multi_floor &&
-		 uring_cancel(uring, user_data_of(uring, listener, OP_ACCEPT)))
+		 uring_cancel(uring, user_data_of(listener, OP_ACCEPT)))
 		listener->marks |= MARK_CANCELLING;
 }
 

@@ -171,13 +171,11 @@ static inline struct uring_conn *conn_at(const struct uring_nic *uring, uint32_t
 	return conn_of(vly_conn_at(&uring->nic.env->conns, slot));
 }
 
-static inline uint64_t user_data_of(const struct uring_nic *uring, const struct uring_conn *conn,
-				    unsigned op)
+static inline uint64_t user_data_of(const struct uring_conn *conn, unsigned op)
 {
 	const uint64_t handle = (1ull << (VLY_SLOT_BITS + VLY_GENERATION_BITS)) - 1;
 
-	return (uint64_t)op << (VLY_SLOT_BITS + VLY_GENERATION_BITS) |
-	       (vly_conn_handle(&uring->nic.env->conns, &conn->head) & handle);
+	return (uint64_t)op << (VLY_SLOT_BITS + VLY_GENERATION_BITS) | (conn->head.handle & handle);
 }
 
 static inline uint64_t uring_wake_data(void)

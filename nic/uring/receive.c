@@ -124,7 +124,7 @@ struct vly_event *uring_show(struct uring_nic *uring, struct uring_conn *conn, e
 			     const struct uring_span *span)
 {
 	struct vly_env *env = uring->nic.env;
-	struct vly_event *event = vly_batch_add_conn(&env->batch, &env->conns, &conn->head, kind);
+	struct vly_event *event = vly_batch_add_conn(&env->batch, &conn->head, kind);
 
 	event->data = span->data;
 	event->len = span->len;
@@ -180,7 +180,7 @@ static void show_eof(struct uring_nic *uring, struct uring_conn *conn)
 
 	conn->marks &= (uint16_t)~MARK_EOF_NEXT;
 	conn->head.flags |= VLY_F_EOF;
-	vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_EOF);
+	vly_batch_add_conn(&env->batch, &conn->head, VLY_EOF);
 	/* Nothing is read any more; if it is still open at the next poll, errors are to be noticed all the same. */
 	conn->marks |= MARK_QUIET;
 	uring_ready(uring, conn);
@@ -301,7 +301,7 @@ void uring_recv_step(struct uring_nic *uring, struct uring_conn *conn)
 	if (conn->ops & 1u << OP_RECV) {
 		if (vly_likely(wanted && !uring_has_aside(conn)) || conn->marks & MARK_CANCELLING)
 			return;
-		if (uring_cancel(uring, user_data_of(uring, conn, OP_RECV)))
+		if (uring_cancel(uring, user_data_of(conn, OP_RECV)))
 			conn->marks |= MARK_CANCELLING;
 		else
 			uring_ready(uring, conn);

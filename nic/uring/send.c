@@ -117,10 +117,10 @@ static bool send_queue(struct uring_nic *uring, struct uring_conn *conn, bool ma
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		sqe->msg_flags |= MSG_DONTWAIT;
 		if (uring->quiet_count++)
-			conn_at(uring, uring->quiet_tail)->quiet_next = conn->head.slot;
+			conn_at(uring, uring->quiet_tail)->quiet_next = vly_conn_index(&conn->head);
 		else
-			uring->quiet_head = conn->head.slot;
-		uring->quiet_tail = conn->head.slot;
+			uring->quiet_head = vly_conn_index(&conn->head);
+		uring->quiet_tail = vly_conn_index(&conn->head);
 	}
 	conn->ops |= (uint16_t)(1u << op);
 	vly_count(&uring->nic.env->stats->tx_calls, 1);

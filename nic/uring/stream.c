@@ -100,7 +100,7 @@ void uring_connected(struct uring_nic *uring, struct uring_conn *conn, int resul
 	}
 	conn->head.state = VLY_OPENED;
 	vly_count(&env->stats->connected, 1);
-	vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_OPEN);
+	vly_batch_add_conn(&env->batch, &conn->head, VLY_OPEN);
 	/* Input goes into the next batch: OPEN is its connection's last event in this one. */
 	conn->share_seq = env->batch.seq;
 	uring_recv_step(uring, conn);

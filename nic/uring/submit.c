@@ -38,7 +38,7 @@ struct io_uring_sqe *uring_conn_sqe(struct uring_nic *uring, struct uring_conn *
 	sqe->opcode = (uint8_t)opcode;
 	sqe->fd = conn->file;
 	sqe->flags = conn->marks & MARK_FIXED ? IOSQE_FIXED_FILE : 0;
-	sqe->user_data = user_data_of(uring, conn, op);
+	sqe->user_data = user_data_of(conn, op);
 	return sqe;
 }
 

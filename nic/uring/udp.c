@@ -125,7 +125,7 @@ static void recv_step(struct uring_nic *uring, struct uring_conn *conn)
 	if (conn->ops & 1u << OP_DGRAM) {
 		if ((!paused && !uring_has_aside(conn)) || conn->marks & MARK_CANCELLING)
 			return;
-		if (uring_cancel(uring, user_data_of(uring, conn, OP_DGRAM)))
+		if (uring_cancel(uring, user_data_of(conn, OP_DGRAM)))
 			conn->marks |= MARK_CANCELLING;
 		else
 			uring_ready(uring, conn);

@@ -70,7 +70,7 @@ void uring_watched(struct uring_nic *uring, struct uring_conn *conn, const struc
 	conn->ops &= (uint16_t) ~(1u << OP_WATCH);
 	if (!(conn->marks & MARK_ENDING) && conn->head.state == VLY_OPENED &&
 	    cqe->res != -ECANCELED)
-		vly_batch_add_conn(&env->batch, &env->conns, &conn->head, VLY_READY)->status =
+		vly_batch_add_conn(&env->batch, &conn->head, VLY_READY)->status =
 			cqe->res < 0 ? POLLNVAL : cqe->res;
 	uring_watch_step(uring, conn);
 }

@@ -62,13 +62,14 @@ MUTANTS = {
     'delayed_ack_never_comes': (
         'tcp_timer.c', 'if (tcp->bits & VLY_TCP_B_DELACK)', 'if (false)'),
     'short_tails_wait_for_the_delayed_ack': (
-        'tcp_data.c', 'if (segment->len)\n\t\ttcp->unacked++;', 'if (segment->len >= tcp->mss)\n\t\ttcp->unacked++;'),
+        'tcp_data.c', 'closed_gap ? VLY_TCP_B_ACK_NOW : vly_tcp_second(tcp)',
+        'closed_gap ? VLY_TCP_B_ACK_NOW : segment->len >= tcp->mss ? vly_tcp_second(tcp) : 0'),
     'shut_window_is_never_probed': (
         'tcp_timer.c', '\ttcp->bits |= VLY_TCP_B_PERSIST;\n', '\treturn;\n'),
     'opened_window_is_not_told': (
         'tcp_data.c', 'edge - side->rcv_adv >= step &&', 'edge - side->rcv_adv >= step && false &&'),
     'unscaled_window_wraps': (
-        'tcp_fast.c', 'vly_tcp_window(inet, tcp) >> (tcp->wscale >> 4)', 'inet->tcp->conf.window >> (tcp->wscale >> 4)'),
+        'tcp_core.c', 'vly_tcp_window_by(&core->conf, shift) >> shift', 'core->conf.window >> shift'),
     'no_time_wait': (
         'tcp.c', 'bool lingers = tcp->state == VLY_TCP_FIN_WAIT_2 || tcp->state == VLY_TCP_CLOSING;', 'bool lingers = false;'),
     'time_wait_never_ends': (

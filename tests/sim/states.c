@@ -29,7 +29,7 @@ void states_begin(struct states_last *last, const struct hosts *hosts, uint32_t 
 	memset(last, 0, sizeof(*last));
 	for (unsigned i = 0; i < hosts->count; i++) {
 		last->was[i] = calloc(conns_max, sizeof(*last->was[i]));
-		last->generation[i] = calloc(conns_max, sizeof(*last->generation[i]));
+		last->handle[i] = calloc(conns_max, sizeof(*last->handle[i]));
 	}
 }
 
@@ -37,7 +37,7 @@ void states_end(struct states_last *last)
 {
 	for (unsigned i = 0; i < NET_HOSTS; i++) {
 		free(last->was[i]);
-		free(last->generation[i]);
+		free(last->handle[i]);
 	}
 }
 
@@ -78,13 +78,13 @@ void states_look(struct states *states, struct states_last *last, const struct h
 		const struct vly_tcp *tcp = vly_tcp_of(head);
 		uint8_t was = last->was[host][slot], is = STATES_CLOSED;
 
-		if (live && last->generation[host][slot] != head->generation)
+		if (live && last->handle[host][slot] != head->handle)
 			was = STATES_CLOSED;
 		if (live) {
 			is = name_of[tcp->state];
 			check_record(inet, tcp, host);
 		}
-		last->generation[host][slot] = head->generation;
+		last->handle[host][slot] = head->handle;
 		if (is != was)
 			states->steps[was][is]++;
 		last->was[host][slot] = is;

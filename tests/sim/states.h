@@ -30,7 +30,7 @@ struct states {
 /* What each record was in when last looked at; by host and slot. */
 struct states_last {
 	uint8_t *was[NET_HOSTS];
-	uint32_t *generation[NET_HOSTS];
+	vly_conn *handle[NET_HOSTS];
 	uint64_t lingering[NET_HOSTS], half[NET_HOSTS];
 };
 

@@ -20,15 +20,15 @@ static void setup(void)
 	batch = (struct vly_batch){
 		.events = events, .chain = chain, .max = EVENTS, .seq = 1, .stamp_ns = 42};
 	memset(chain, 0x5a, sizeof(chain));
-	a = (struct vly_conn_head){.generation = 1, .slot = 0, .user = &a};
-	b = (struct vly_conn_head){.generation = 9, .slot = 1, .user = &b};
+	a = (struct vly_conn_head){.handle = vly_conn_name(0, 1, 0), .user = &a};
+	b = (struct vly_conn_head){.handle = vly_conn_name(0, 9, 1), .user = &b};
 }
 
 TestSuite(batch, .init = setup, .fini = vly_leak_gate);
 
 static struct vly_event *add(struct vly_conn_head *conn, enum vly_kind kind)
 {
-	return vly_batch_add_conn(&batch, &table, conn, kind);
+	return vly_batch_add_conn(&batch, conn, kind);
 }
 
 /* As the engine does between polls. */
@@ -60,7 +60,7 @@ Test(batch, event_of_a_connection_carries_handle_and_user)
 {
 	struct vly_event *event = add(&b, VLY_DATA);
 
-	cr_assert_eq(event->conn, vly_conn_handle(&table, &b));
+	cr_assert_eq(event->conn, b.handle);
 	cr_assert_eq(event->user, &b);
 	cr_assert_eq(b.last_event, 0);
 	cr_assert_eq(chain[0], VLY_NO_EVENT);
@@ -147,7 +147,7 @@ Test(batch, wrap_of_its_number_forgets_the_chain_too)
 
 Test(batch, fresh_record_belongs_to_no_batch)
 {
-	struct vly_conn_head fresh = {.generation = 1};
+	struct vly_conn_head fresh = {.handle = vly_conn_name(0, 1, 0)};
 
 	add(&a, VLY_DATA);
 	vly_batch_blank(&batch, &fresh);

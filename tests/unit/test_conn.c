@@ -9,7 +9,6 @@
 
 #define RECORD_BYTES 128u
 #define RECORDS 4u
-#define GENERATION_MAX ((1u << VLY_GENERATION_BITS) - 1)
 
 static struct vly_conn_table table;
 
@@ -58,7 +57,7 @@ Test(conn, taken_one_is_clean_but_for_what_was_said)
 	cr_assert_eq(conn->flags, 0);
 	cr_assert_eq(conn->tx_bytes, 0);
 	cr_assert_null(conn->tx_head);
-	cr_assert_eq(conn->slot, 0);
+	cr_assert_eq(vly_conn_index(conn), 0);
 	cr_assert_eq(conn->starved_next, VLY_NO_SLOT);
 	cr_assert_eq(conn->starved_prev, VLY_NO_SLOT);
 	retire(conn);
@@ -67,7 +66,7 @@ Test(conn, taken_one_is_clean_but_for_what_was_said)
 Test(conn, nothing_of_the_previous_one_is_left_even_in_the_nics_part)
 {
 	struct vly_conn_head *conn = take();
-	uint32_t generation = conn->generation;
+	uint32_t generation = vly_conn_generation(conn->handle);
 
 	memset((uint8_t *)conn + sizeof(*conn), 0xff, RECORD_BYTES - sizeof(*conn));
 	conn->flags = 0xffff;
@@ -75,7 +74,7 @@ Test(conn, nothing_of_the_previous_one_is_left_even_in_the_nics_part)
 	conn->tx_bytes = 99;
 	retire(conn);
 	cr_assert_eq(take(), conn);
-	cr_assert_eq(conn->generation, generation + 1);
+	cr_assert_eq(vly_conn_generation(conn->handle), generation + 1);
 	cr_assert_eq(conn->flags, 0);
 	cr_assert_eq(conn->batch_seq, 0);
 	cr_assert_eq(conn->tx_bytes, 0);
@@ -87,11 +86,11 @@ Test(conn, nothing_of_the_previous_one_is_left_even_in_the_nics_part)
 Test(conn, handle_holds_core_generation_and_slot)
 {
 	struct vly_conn_head *first = take(), *second = take();
-	vly_conn handle = vly_conn_handle(&table, second);
+	vly_conn handle = second->handle;
 
 	cr_assert_eq(vly_conn_core(handle), 5);
 	cr_assert_eq(vly_conn_slot(handle), 1);
-	cr_assert_eq(handle >> VLY_SLOT_BITS & GENERATION_MAX, second->generation);
+	cr_assert_eq(vly_conn_generation(handle), 1);
 	cr_assert_eq(vly_conn_find(&table, handle), second);
 	retire(first);
 	retire(second);
@@ -104,7 +103,7 @@ Test(conn, full_table_gives_none)
 	for (unsigned i = 0; i < RECORDS; i++) {
 		conns[i] = take();
 		cr_assert_not_null(conns[i]);
-		cr_assert_eq(conns[i]->slot, i);
+		cr_assert_eq(vly_conn_index(conns[i]), i);
 	}
 	cr_assert_null(take());
 	retire(conns[2]);
@@ -116,13 +115,13 @@ Test(conn, full_table_gives_none)
 Test(conn, stale_handle_finds_nothing_free_or_reused)
 {
 	struct vly_conn_head *conn = take();
-	vly_conn handle = vly_conn_handle(&table, conn);
+	vly_conn handle = conn->handle;
 
 	retire(conn);
 	cr_assert_null(vly_conn_find(&table, handle));
 	cr_assert_eq(take(), conn);
 	cr_assert_null(vly_conn_find(&table, handle));
-	cr_assert_neq(vly_conn_handle(&table, conn), handle);
+	cr_assert_neq(conn->handle, handle);
 	retire(conn);
 }
 
@@ -139,16 +138,16 @@ Test(conn, generation_wraps_past_30_bits_and_is_never_0)
 	struct vly_conn_head *conn = take();
 	vly_conn last;
 
-	conn->generation = GENERATION_MAX - 1;
+	conn->handle = vly_conn_name(5, VLY_GENERATION_MAX - 1, 0);
 	retire(conn);
-	cr_assert_eq(take()->generation, GENERATION_MAX);
-	last = vly_conn_handle(&table, conn);
+	cr_assert_eq(vly_conn_generation(take()->handle), VLY_GENERATION_MAX);
+	last = conn->handle;
 	cr_assert_eq(vly_conn_core(last), 5, "the generation stays out of the core's bits");
 	cr_assert_eq(vly_conn_find(&table, last), conn);
 	retire(conn);
-	cr_assert_eq(take()->generation, 1);
+	cr_assert_eq(vly_conn_generation(take()->handle), 1);
 	cr_assert_null(vly_conn_find(&table, last));
-	cr_assert_eq(vly_conn_find(&table, vly_conn_handle(&table, conn)), conn);
+	cr_assert_eq(vly_conn_find(&table, conn->handle), conn);
 	retire(conn);
 }
 
@@ -157,9 +156,9 @@ Test(conn, first_generation_of_another_opening_is_another_one)
 	table.first_generation = 3u << 20;
 	struct vly_conn_head *conn = take();
 
-	cr_assert_eq(conn->generation, (3u << 20) + 1);
+	cr_assert_eq(vly_conn_generation(conn->handle), (3u << 20) + 1);
 	retire(conn);
-	cr_assert_eq(take()->generation, (3u << 20) + 2);
+	cr_assert_eq(vly_conn_generation(take()->handle), (3u << 20) + 2);
 	retire(conn);
 }
 
@@ -168,23 +167,17 @@ Test(conn, first_generation_wraps_too_and_is_never_0)
 	table.first_generation = 4095u << 20 | 0xfffff; /* more than 30 bits, all set */
 	struct vly_conn_head *conn = take();
 
-	cr_assert_eq(conn->generation, 1);
+	cr_assert_eq(vly_conn_generation(conn->handle), 1);
 	retire(conn);
 }
 
 Test(conn, slots_and_cores_at_their_limits_make_distinct_handles)
 {
 	struct vly_conn_head *conn = take();
-	uint32_t slot = conn->slot;
-
-	table.core = 255;
-	conn->slot = (1u << VLY_SLOT_BITS) - 2;
-	conn->generation = GENERATION_MAX;
-	vly_conn handle = vly_conn_handle(&table, conn);
+	vly_conn handle = vly_conn_name(255, VLY_GENERATION_MAX, (1u << VLY_SLOT_BITS) - 2);
 
 	cr_assert_eq(vly_conn_core(handle), 255);
 	cr_assert_eq(vly_conn_slot(handle), (1u << VLY_SLOT_BITS) - 2);
 	cr_assert_null(vly_conn_find(&table, handle), "beyond this table");
-	conn->slot = slot;
 	retire(conn);
 }

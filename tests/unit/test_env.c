@@ -140,7 +140,7 @@ Test(env, tx_done_takes_whole_and_partial_segments_of_every_kind)
 	vly_env_tx_done(&env, conn, 1);
 	cr_assert_not_null(env.sent_head);
 	cr_assert_eq(env.sent_head->cookie, &cookie);
-	cr_assert_eq(env.sent_head->mark, conn->slot);
+	cr_assert_eq(env.sent_head->mark, vly_conn_index(conn));
 	cr_assert_eq(env.sent_head->len, 0, "status 0");
 	vly_env_tx_done(&env, conn, 600 + 3);
 	cr_assert_eq(vly_buf_free_count(&env.rx_pool), BUFS, "the view's buffer is home");
@@ -234,9 +234,9 @@ Test(env, pending_keeps_its_order_and_each_only_once)
 	vly_env_pend(&env, b, VLY_F_PEND_CLOSED);
 	vly_env_pend(&env, c, VLY_F_PEND_OPEN);
 	cr_assert_eq(pending_count(), 3);
-	cr_assert_eq(env.pending_head, b->slot);
-	cr_assert_eq(b->next_pending, a->slot);
-	cr_assert_eq(env.pending_tail, c->slot);
+	cr_assert_eq(env.pending_head, vly_conn_index(b));
+	cr_assert_eq(b->next_pending, vly_conn_index(a));
+	cr_assert_eq(env.pending_tail, vly_conn_index(c));
 	cr_assert(b->flags & VLY_F_PEND_DRAINED && b->flags & VLY_F_PEND_CLOSED);
 }
 
@@ -308,11 +308,11 @@ static void starve(struct vly_conn_head **conns, unsigned count)
 		conn->flags |= VLY_F_TX_STARVED;
 		conn->starved_prev = env.starved[VLY_TX_COPIES].tail;
 		if (env.starved[VLY_TX_COPIES].tail == VLY_NO_SLOT)
-			env.starved[VLY_TX_COPIES].head = conn->slot;
+			env.starved[VLY_TX_COPIES].head = vly_conn_index(conn);
 		else
 			vly_conn_at(&env.conns, env.starved[VLY_TX_COPIES].tail)->starved_next =
-				conn->slot;
-		env.starved[VLY_TX_COPIES].tail = conn->slot;
+				vly_conn_index(conn);
+		env.starved[VLY_TX_COPIES].tail = vly_conn_index(conn);
 	}
 }
 
@@ -441,7 +441,7 @@ Test(env, who_starves_for_buffers_finds_those_of_plain_queues_in_the_pool)
 {
 	struct vly_conn_head *conn = take_plain(100), *waits = take(VLY_OPENED);
 
-	env.starved[VLY_TX_COPIES].head = env.starved[VLY_TX_COPIES].tail = waits->slot;
+	env.starved[VLY_TX_COPIES].head = env.starved[VLY_TX_COPIES].tail = vly_conn_index(waits);
 	vly_env_tx_plain_done(&env, conn);
 	cr_assert_eq(env.near.count, 0);
 	cr_assert_eq(vly_buf_free_count(&env.tx_pool), BUFS);
