@@ -5,12 +5,15 @@ import math
 import os
 import subprocess
 import sys
+import time
 import unittest
 
 import volley_cli
-from volley_cli import VolleyTest, peer
+from volley_cli import VolleyTest, peer, states
 
 QUICK = ['-c', '4', '--warmup', '20ms', '--duration', '100ms']
+# The first and the last sleep, those between poll.
+FOUR_ROWS = ['pingpong', *QUICK, '--turns', '3', '--runs', '1', 'c_epoll', 'volley_inet', 'raw_wire', 'volley_epoll']
 # A CPU has no distance to itself.
 LINE = r' \(a line there and back in \d+( to \d+)? ns\)' if len(os.sched_getaffinity(0)) > 1 else ''
 OURS = rf'cores all ours(( and near)?: in none|( and near| but far apart)?{LINE} in \d)'
@@ -121,10 +124,8 @@ class Pingpong(VolleyTest):
         self.assertIn('exec is SLOWER than c_epoll by CPU per message', done.out)
         self.assertIn('spread', done.out)
 
-    def turns_of_four_rows(self):
-        """Checks what such a block says; returns the part of the server's CPUs that others had, row by row."""
-        done = self.expect(0, 'pingpong', *QUICK, '--turns', '3', '--runs', '1', 'c_epoll', 'volley_inet',
-                           'raw_wire', 'volley_epoll', '--json', self.json)
+    def test_rows_that_sleep_and_rows_that_poll_have_turns_side_by_side(self):
+        done = self.expect(0, *FOUR_ROWS, '--json', self.json)
         header, runs, _ = self.read()
         self.assertEqual(header['plan']['turns'], 3)
         self.assertEqual([(run['turns'], run['status']) for run in runs], [(3, 'ok')] * 4, done)
@@ -136,14 +137,21 @@ class Pingpong(VolleyTest):
                 self.assertGreater(min(known), 0, run['pieces'])
                 self.assertLessEqual({'rate_msg_per_s', 'cpu_us_per_msg'}, {key for key in piece if piece[key]})
             self.assertRegex(done.out, rf"(?m)^{run['variant']}, {OURS} of 3 turns")
-        return {run['variant']: run['server_cpus_other_share'] or 0 for run in runs}
 
-    def test_rows_that_sleep_and_rows_that_poll_have_turns_side_by_side(self):
-        """A row that polls is stopped while others have their turns; it would take their CPU, each time."""
-        tries = []
-        while len(tries) < 3 and (not tries or max(tries[-1].values()) >= 0.5):
-            tries.append(self.turns_of_four_rows())
-        self.assertLess(max(tries[-1].values()), 0.5, tries)
+    def test_who_polls_is_stopped_while_others_have_their_turns(self):
+        """Server and load of a row that polls; they would take the CPUs of the others, each time."""
+        child = self.start(*FOUR_ROWS)
+        moments = []
+        while child.poll() is None:
+            moments.append(states(child.pid))
+            time.sleep(0.005)
+        self.assertEqual(child.returncode, 0, self.finish(child))
+        pollers = {pid for moment in moments for pid in moment if moment[pid] == 'T'}
+        self.assertEqual(len(pollers), 4, moments[len(moments) // 2])
+        going = [sum(moment[pid] != 'T' for pid in pollers) for moment in moments if pollers <= moment.keys()]
+        # for a moment a row goes on already and the one before it was only told to stop
+        both = [count for count in going if count > 2]
+        self.assertLess(len(both), len(going) / 10, going)
 
     def test_a_single_row_may_have_turns(self):
         """Each tells whether the cores were all ours; a window that is one piece cannot."""

@@ -12,7 +12,7 @@ import jsonschema
 
 import volley_cli
 from volley_cli import (PYTHON, PEER, QUICK, VolleyTest, descendants, peer, processes, sleepers,
-                        wait_until)
+                        stat_fields, wait_until)
 
 LONG = ['-c', '8', '--warmup', '50ms', '--duration', '100s']
 # For faults that end a run: on a busy machine a peer may take seconds for the messages after which it misbehaves.
@@ -304,8 +304,7 @@ class Turns(VolleyTest):
     @staticmethod
     def is_stopped(pid, role):
         try:
-            with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as file:
-                state = file.read().rpartition(')')[2].split()[0]
+            state = stat_fields(pid)[0]
         except OSError:
             return False
         return state == 'T' and role in processes().get(pid, (0, ''))[1]

@@ -1,5 +1,6 @@
 """volley_cli.py - runs the volley command for the tests, and checks what it leaves behind"""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -31,6 +32,12 @@ def schema():
         return json.load(file)
 
 
+def stat_fields(pid):
+    """Of /proc/PID/stat what follows the name: state, parent, ..."""
+    with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as file:
+        return file.read().rpartition(')')[2].split()
+
+
 def processes():
     """Every process: {pid: (parent, command line)}."""
     found = {}
@@ -38,13 +45,11 @@ def processes():
         if not name.isdigit():
             continue
         try:
-            with open(f'/proc/{name}/stat', encoding='utf-8', errors='replace') as file:
-                stat = file.read()
+            fields = stat_fields(name)
             with open(f'/proc/{name}/cmdline', 'rb') as file:
                 words = file.read().split(b'\0')
         except OSError:
             continue
-        fields = stat.rpartition(')')[2].split()
         if fields[0] != 'Z':
             found[int(name)] = (int(fields[1]), b' '.join(words).decode(errors='replace').strip())
     return found
@@ -59,6 +64,15 @@ def descendants(pid):
         if not more:
             return below
         below |= more
+
+
+def states(pid):
+    """Of all processes below `pid`: {pid: 'R', 'S', 'T', ...}."""
+    found = {}
+    for below in descendants(pid):
+        with contextlib.suppress(OSError):  # it ended
+            found[below] = stat_fields(below)[0]
+    return found
 
 
 def sleepers(pids=None):
