@@ -357,7 +357,7 @@ bool vly_tcp_burst(struct vly_inet *inet)
 		} else {
 			vly_ip_input(inet, &frames[i]);
 			/* it may have taken more than its share of the batch: then nothing is fast any more */
-			if (vly_unlikely(env->batch.max - env->batch.count < 2 * (count - i)))
+			if (vly_unlikely(env->batch.max - env->batch.count < 2 * (count - i - 1)))
 				in_place_max = 0;
 		}
 	}

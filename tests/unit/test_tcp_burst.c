@@ -80,3 +80,41 @@ Test(tcp_burst, who_asks_for_large_batches_gets_whole_bursts)
 	cr_assert_eq(poll_takes(&rig), WHOLE);
 	rig_close(&rig);
 }
+
+#define TIGHT 8 /* frames whose events, two each, are all that a batch has room for */
+
+/* One more connection to the listener of rig_accept(). */
+static void accept_another(struct rig *rig, struct peer *peer, uint16_t port)
+{
+	peer_init(peer, port, 80);
+	peer_send(peer, VLY_TCP_SYN, NULL, 0);
+	rig_settle(rig);
+	peer->ack = peer_expect(VLY_TCP_SYN | VLY_TCP_ACK).view.seq + 1;
+	peer_send(peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(rig);
+}
+
+Test(tcp_burst, a_slow_segment_that_keeps_to_its_share_of_the_batch_leaves_the_others_fast)
+{
+	static const uint8_t bytes[VLY_TCP_IN_PLACE + 1];
+	struct vly_config config;
+	struct peer peers[TIGHT];
+	struct rig rig;
+
+	rig_config(&config);
+	config.events_max = 2 * TIGHT;
+	rig_open_config(&rig, &config, "");
+	rig_accept(&rig, &peers[0]);
+	for (uint16_t i = 1; i < TIGHT; i++)
+		accept_another(&rig, &peers[i], (uint16_t)(6000 + i));
+	uint64_t before = rig.inet->stats.tcp_fast;
+
+	/* longer than what is shown in place */
+	peer_send(&peers[0], VLY_TCP_ACK, bytes, sizeof(bytes));
+	for (unsigned i = 1; i < TIGHT; i++)
+		peer_send(&peers[i], VLY_TCP_ACK, bytes, 64);
+	cr_assert_eq(poll_takes(&rig), TIGHT);
+	cr_assert_eq(rig_count(&rig, VLY_DATA), TIGHT);
+	cr_assert_eq(rig.inet->stats.tcp_fast - before, TIGHT - 1);
+	rig_close(&rig);
+}
