@@ -126,20 +126,25 @@ class Stillness(threading.Thread):
         self.join()
 
 
-def cases(record, verdict):
-    """Names of a Criterion program's cases that went so, as --filter takes them."""
-    return [line.split(' - ', 1)[1].split()[0].replace('::', '/')
-            for line in record['stdout'].splitlines() if line.startswith(f'{verdict} - ') and '::' in line]
+def failed_cases(record):
+    """Names of a Criterion program's cases that failed, as --filter takes them.
+
+    None of them where something failed that is no case of its own, as a leak or a case that never reported: any may
+    be behind it.
+    """
+    failed = [line.split(' - ', 1)[1] for line in record['stdout'].splitlines() if line.startswith('not ok - ')]
+    names = [line.split()[0].replace('::', '/') for line in failed if '::' in line]
+    return names if len(names) == len(failed) else []
 
 
 def run_undisturbed(program, places, limit_s):
-    """Watchdogs go off when the host stands still: then what failed, and no more, is run again."""
+    """Watchdogs go off when the host stands still: then what failed is run again, and no more if cases alone did."""
     with Stillness() as still:
         record = run_program(program, places, limit_s)
     for _ in range(RUNS - 1):
         if record['result'] not in ('FAIL', 'TIMEOUT') or still.longest_s <= STILL_S:
             break
-        failed = cases(record, 'not ok')
+        failed = failed_cases(record)
         say(f'{program.name}: {record["result"]}; the host gave no time for {still.longest_s:.0f} s: once more '
             f'{len(failed) or "all"}')
         again = program
