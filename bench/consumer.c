@@ -358,7 +358,7 @@ const char *consumer_refuses(const struct consumer *consumer,
 		return "an event loop has no engine on a thread of its own; leave --mode out";
 	if (setting->slow_ns &&
 	    (!consumer->variant.file || strcmp(consumer->variant.style, "own") == 0))
-		return "--slow is a delay in the bench's own Python consumers, and this one would run without";
+		return "--slow is a delay in the bench's own Python consumers, and this one would run without; name one of them, as volley_batch, or leave --slow out";
 	if (consumer->feeds & ON(setting->feed)) {
 		if (strcmp(setting->work, "sink") == 0 && setting->feed != FEED_INTERNAL)
 			return "a sink answers nothing, and the load generator waits for answers; --source internal has no such wait";

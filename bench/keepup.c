@@ -27,6 +27,8 @@
 #define PATIENCE_NS (4000 * NS_PER_MS)
 #define UNDER_WAY 1024u
 #define DEPTH_MAX 64u
+#define NO_PACE                                                                                    \
+	"no number from 1 to 1000 (operations per ns); full_pace_op_per_ns in the --json FILE of another search has it, and left out it is measured"
 
 enum key {
 	KEY_SOURCE = 0x500,
@@ -258,7 +260,7 @@ static bool parse_search(struct arguments *args, int key, const char *arg)
 	case KEY_FULL_PACE:
 		keepup->full_pace[0] = keepup->full_pace[1] = option_leading(arg, &rest);
 		if (*rest || !(keepup->full_pace[0] >= 1 && keepup->full_pace[0] <= 1000))
-			usage_error(COMMAND, "--full-pace: '%s' is none of 1 to 1000", arg);
+			usage_error(COMMAND, "--full-pace: '%s' is " NO_PACE, arg);
 		return true;
 	case KEY_NO_OVERLOAD:
 		return keepup->no_overload = true;

@@ -228,6 +228,7 @@ class Answers(Keepup):
         word = self.consumer('def consume(batch):\n  batch.reply_all()\n')
         done, _ = self.search(3, 'c_null', word, '--slow', '20us', cwd=self.folder)
         self.assertEqual(done.out.count("bench's own Python consumers"), 2, done.out)
+        self.assertEqual(done.out.count('name one of them, as volley_batch, or leave --slow out'), 2, done.out)
 
     def test_who_cannot_take_part_is_told_why_and_the_others_run(self):
         done, _ = self.search(3, 'c_null', 'asyncio_proto')
@@ -456,7 +457,8 @@ class Nonsense(Keepup):
                             (['--rate', '5k'], 'no meaning'), (['--runs', '3'], 'no meaning'),
                             (['--size', '8'], '16 to 65536'), (['--work', 'play'], 'none of echo, sink, record'),
                             (['--source', 'tape'], 'none of internal'), (['--save-plot', 'x.gif'], '.png'),
-                            (['--resume'], '--json FILE'), (['--full-pace', '0'], '--full-pace'), (['--full-pace', '1e2'], '--full-pace'),
+                            (['--resume'], '--json FILE'), (['--full-pace', '0'], '1 to 1000'), (['--full-pace', '1e2'], '1 to 1000'),
+                            (['--full-pace', 'x'], "'x' is no number from 1 to 1000 (operations per ns); full_pace_op_per_ns in the"),
                             (['--attempts', '0'], '--attempts'), (['--confirm', '1ms'], '--confirm')):
             with self.subTest(words=words):
                 self.assertIn(said, self.complaint(2, 'keepup', 'c_null', *words))
