@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import unittest
 
 import volley_cli
+from free_port import free_port
 from test_syscalls import perf_counts
 from volley_cli import QUICK, VOLLEY, VolleyTest, wait_until
 
@@ -29,19 +29,7 @@ class Dpdk(VolleyTest):
     def setUp(self):
         super().setUp()
         self.number = 0
-        self.port = self.free_ports()
-
-    @staticmethod
-    def free_ports():
-        """A port whose next one is free, too."""
-        while True:
-            with socket.create_server(('', 0)) as first:
-                port = first.getsockname()[1]
-                try:
-                    with socket.create_server(('', port + 1)):
-                        return port
-                except (OSError, OverflowError):
-                    continue
+        self.port = free_port(2)
 
     def nic(self, role, more=''):
         host = {'server': '10.0.0.1/24', 'client': '10.0.0.2/24,ips=4'}[role]
@@ -125,7 +113,7 @@ class Two(Dpdk):
 
     def test_a_second_process_on_the_same_port_is_told_in_one_line(self):
         self.serve()
-        other = self.free_ports()
+        other = free_port(2)
         done = self.volley('serve', 'volley_dpdk', f'10.0.0.1:{other}', '--nic', self.nic('server'))
         self.assertNotEqual(done.code, 0)
         self.assertIn('another process has this port', done.err)

@@ -10,15 +10,11 @@ import subprocess
 import time
 import unittest
 
+from free_port import free_port
+
 EXAMPLES = os.path.join(os.environ['VOLLEY_BUILD'], 'examples')
 PATIENCE_S = 60  # a watchdog, no measurement
 MEGABYTE = 1 << 20
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.create_server(('127.0.0.1', 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class Example:

@@ -11,6 +11,7 @@ import unittest
 import jsonschema
 
 import volley_cli
+from free_port import free_port
 from volley_cli import (PYTHON, PEER, QUICK, VolleyTest, descendants, peer, processes, sleepers,
                         stat_fields, wait_until)
 
@@ -355,7 +356,7 @@ class Serves(VolleyTest):
     """volley serve and volley load together."""
 
     def serve(self, *args):
-        port = two_ports()
+        port = free_port(2)
         child = self.start('serve', *args, f'127.0.0.1:{port}')
         self.assertEqual(child.stdout.readline(), f'READY {port}\n')
         return child, port
@@ -373,8 +374,7 @@ class Serves(VolleyTest):
         self.assertEqual(self.finish(child).code, 0)
 
     def test_load_works_without_serve_and_then_knows_no_costs(self):
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         import subprocess
         with subprocess.Popen([PYTHON, '-B', PEER, str(port), 'echo'], stdout=subprocess.PIPE) as server:
             self.assertEqual(server.stdout.readline(), b'READY\n')
@@ -403,14 +403,14 @@ class Serves(VolleyTest):
         self.assertEqual(self.finish(child).code, 130)
 
     def test_a_port_in_use_is_refused_with_its_number(self):
-        port = two_ports()
+        port = free_port(2)
         for taken in (port, port + 1):
             with socket.create_server(('127.0.0.1', taken)):
                 self.assertIn(f'port {taken} is in use',
                               self.complaint(3, 'serve', 'c_epoll', f'127.0.0.1:{port}'))
 
     def test_a_server_that_fails_ends_serve(self):
-        done = self.expect(1, 'serve', '--exec', peer('exit'), f'127.0.0.1:{two_ports()}')
+        done = self.expect(1, 'serve', '--exec', peer('exit'), f'127.0.0.1:{free_port(2)}')
         self.assertIn('peer: cannot work today', done.err)
 
     def test_kill_of_serve_leaves_no_process(self):
@@ -420,24 +420,6 @@ class Serves(VolleyTest):
         child.kill()
         self.finish(child)
         wait_until(lambda: not pids & set(processes()), 'all of serve to end')
-
-
-def two_ports():
-    """A free port with a free one above it: the server's and the control's."""
-    for _ in range(100):
-        with socket.create_server(('127.0.0.1', 0)) as first:
-            port = first.getsockname()[1]
-        if port < 65535 and free(port + 1):
-            return port
-    raise unittest.SkipTest('no two free ports side by side')
-
-
-def free(port):
-    try:
-        with socket.create_server(('127.0.0.1', port)):
-            return True
-    except OSError:
-        return False
 
 
 def connections(pid):

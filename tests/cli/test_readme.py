@@ -10,6 +10,8 @@ import tempfile
 import time
 import unittest
 
+from free_port import free_port
+
 TOP = os.environ['VOLLEY_TOP']
 BUILD = os.environ['VOLLEY_BUILD']
 PATIENCE_S = 60
@@ -50,8 +52,7 @@ class Program(unittest.TestCase):
     def test_builds_by_the_line_below_it_and_echoes(self):
         done = self.build()
         self.assertEqual((done.returncode, done.stderr), (0, ''))
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         env = dict(os.environ, LD_LIBRARY_PATH=BUILD)
         with subprocess.Popen([self.program, f'127.0.0.1:{port}'], env=env,
                               stdin=subprocess.DEVNULL) as child:

@@ -7,6 +7,7 @@ import sys
 import unittest
 
 import volley_cli
+from free_port import free_port
 from volley_cli import PYTHON, QUICK, VolleyTest
 
 FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'perf.py')
@@ -92,7 +93,7 @@ class Probe(VolleyTest):
         self.assertEqual(left, set())
 
     def test_load_says_that_it_does_not_start_the_server(self):
-        port = self.free_port()
+        port = free_port()
         server = subprocess.Popen([PYTHON, '-B', volley_cli.PEER, str(port), 'echo'],
                                   stdout=subprocess.PIPE)
         self.addCleanup(server.wait)
@@ -102,12 +103,6 @@ class Probe(VolleyTest):
         done = self.volley('load', f'127.0.0.1:{port}', *QUICK, '--syscalls', '--json', self.json)
         self.assertIn(done.code, (0, 4), done)
         self.refused(self.read()[1], 'does not start the server')
-
-    @staticmethod
-    def free_port():
-        import socket
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            return probe.getsockname()[1]
 
 
 @unittest.skipUnless(shutil.which('perf'), 'there is no perf')

@@ -3,12 +3,12 @@
 import errno
 import os
 import select
-import socket
 import sys
 import tempfile
 import unittest
 
 import volley
+from free_port import free_port
 from peers import Thread, connect, poll_until
 
 
@@ -103,8 +103,7 @@ class Calls(unittest.TestCase):
         self.assertEqual(caught.exception.errno, errno.EPERM)
 
     def test_a_refused_connect_is_an_oserror_for_done(self):
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         told = []
         self.engine.connect(('127.0.0.1', port), object, style='completion', done=lambda *given: told.append(given))
         poll_until(self.engine, lambda: told, 'the failure')

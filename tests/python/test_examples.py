@@ -12,6 +12,7 @@ import tempfile
 import time
 import unittest
 
+from free_port import free_port
 from peers import PATIENCE_S, TOP, connect, environment, receive, receive_all
 
 try:
@@ -29,11 +30,6 @@ def page():
 
 def programs():
     return re.findall(r'^```python\n(.*?)^```$', page(), re.S | re.M)
-
-
-def free_port():
-    with socket.create_server(('127.0.0.1', 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class ExampleTest(unittest.TestCase):

@@ -4,13 +4,13 @@ import contextlib
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import unittest
 
 from volley import parallel
+from free_port import free_port
 from peers import PATIENCE_S, Thread, connect, environment, receive, receive_all
 
 
@@ -222,8 +222,7 @@ class Clients(ParallelTest):
             def connection_lost(self, transport, exc):
                 lost.append(exc)
 
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         parallel.register(transport=parallel.client('127.0.0.1', port), protocol=Hopeful)
         Thread(lambda: parallel.run(conns_max=64)).join()
         self.assertEqual([type(exc) for exc in lost], [ConnectionRefusedError])
@@ -270,8 +269,7 @@ for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda *_: parallel.stop())
 parallel.run(processes=2, conns_max=256)
 '''
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         with subprocess.Popen([sys.executable, '-B', '-c', code, str(port)], env=environment(),
                               stderr=subprocess.PIPE, text=True) as child:
             try:
