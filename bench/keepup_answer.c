@@ -166,12 +166,12 @@ static void set_rate(struct sheet_row *row, enum column column, const struct kee
 	if (!answer->known[index])
 		snprintf(row->cells[column], CELL, "-");
 	else
-		snprintf(row->cells[column], CELL, "%s%s",
+		snprintf(row->cells[column], CELL, "%s%.*s",
 			 answer->searches[index].rate > 0 &&
 					 (answer->limited || answer->searches[index].at_max)
 				 ? ">="
 				 : "",
-			 grouped(answer->searches[index].rate, text));
+			 (int)sizeof(text) - 3, grouped(answer->searches[index].rate, text));
 }
 
 static void set(struct sheet_row *row, enum column column, int digits, double value,

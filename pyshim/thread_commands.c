@@ -76,7 +76,7 @@ static int command(struct thread_link *t, const struct command *command, const v
 	if (!t->writing)
 		return -ENOMEM;
 	memcpy(t->writing->bytes + t->writing->used, command, sizeof(*command));
-	if (len)
+	if (bytes)
 		memcpy(t->writing->bytes + t->writing->used + sizeof(*command), bytes,
 		       command->len);
 	t->writing->used += need;

@@ -12,7 +12,6 @@
 static struct vly_event events[EVENTS];
 static uint32_t chain[EVENTS];
 static struct vly_batch batch;
-static struct vly_conn_table table; /* only its core is looked at */
 static struct vly_conn_head a, b;
 
 static void setup(void)
