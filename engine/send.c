@@ -7,9 +7,6 @@
 /* Below this a copy is cheaper than the bookkeeping of a reference (measured: some 0.5 KB). */
 #define COPY_BELOW 512u
 
-/* What a near send copies: one line. A send buffer has at least as much. */
-#define NEAR_BYTES 64u
-
 /*
  * What a send asks of the pools; `bufs` and `refs` are upper bounds, since the last buffer of the
  * queue may have room.
@@ -221,18 +218,19 @@ static inline bool send_near(struct vly_core *core, vly_conn handle, const void 
 	struct vly_env *env = &core->env;
 	uint32_t slot = vly_conn_slot(handle);
 
-	if (vly_forked() || len != NEAR_BYTES || slot >= env->conns.count || !env->near.count)
+	if (vly_forked() || len != VLY_MESSAGE_BYTES || slot >= env->conns.count ||
+	    !env->near.count)
 		return false;
 	struct vly_conn_head *conn = vly_conn_at(&env->conns, slot);
 
 	if (conn->handle != handle || !vly_conn_plain(conn, VLY_F_SHUT | VLY_F_TX_BLOCKED) ||
-	    conn->tx_head || conn->tx_budget < NEAR_BYTES)
+	    conn->tx_head || conn->tx_budget < VLY_MESSAGE_BYTES)
 		return false;
 	struct vly_buf *buf = env->near.bufs[--env->near.count];
 
-	memcpy(vly_env_tx_data(env, buf), data, NEAR_BYTES);
+	memcpy(vly_env_tx_data(env, buf), data, VLY_MESSAGE_BYTES);
 	conn->tx_head = conn->tx_tail = buf;
-	conn->tx_bytes = NEAR_BYTES;
+	conn->tx_bytes = VLY_MESSAGE_BYTES;
 	conn->flags |= VLY_F_TX_PLAIN;
 	vly_core_dirty(core, conn);
 	vly_count(&env->stats->tx_sends, 1);

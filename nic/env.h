@@ -40,6 +40,9 @@ struct vly_starved {
  */
 #define VLY_TX_NEAR 64u
 
+/* The message whose ways are compiled for its length: one line. A send buffer has at least as much. */
+#define VLY_MESSAGE_BYTES 64u
+
 struct vly_tx_near {
 	uint32_t count;
 	bool on; /* the nic understands VLY_F_TX_PLAIN */
@@ -149,7 +152,7 @@ static inline void vly_env_tx_plain_done(struct vly_env *env, struct vly_conn_he
 	}
 	env->near.bufs[env->near.count++] = buf;
 	/* what answers goes there */
-	vly_prefetch_write(vly_buf_storage(buf));
+	vly_prefetch_write(vly_env_tx_data(env, buf));
 }
 
 /* Takes a connection out of the FIFO of the starved, if it is there. */

@@ -19,7 +19,7 @@
  *
  *	header->check = 0;
  *	header->check = vly_checksum_finish(vly_checksum_add(0, header, len));
- *	intact = vly_checksum_fold(vly_checksum_add(0, header, len)) == 0xffff;
+ *	intact = vly_checksum_intact(vly_checksum_add(0, header, len));
  */
 
 /* Ones' complement addition: the carry comes back in at the low end. */

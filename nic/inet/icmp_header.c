@@ -45,8 +45,7 @@ enum vly_inet_drop vly_icmp_parse(const struct vly_ipv4_view *ip, bool check_sum
 
 	if (ip->payload_bytes < VLY_ICMP_BYTES)
 		return VLY_DROP_ICMP_SHORT;
-	if (check_sum &&
-	    vly_checksum_fold(vly_checksum_add(0, ip->payload, ip->payload_bytes)) != 0xffff)
+	if (check_sum && !vly_checksum_intact(vly_checksum_add(0, ip->payload, ip->payload_bytes)))
 		return VLY_DROP_ICMP_CHECKSUM;
 	*view = (struct vly_icmp_view){.type = icmp->type, .code = icmp->code};
 	if (icmp->type == VLY_ICMP_ECHO || icmp->type == VLY_ICMP_ECHO_REPLY)

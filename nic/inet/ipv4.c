@@ -19,7 +19,7 @@ enum vly_inet_drop vly_ipv4_parse(const uint8_t *data, uint32_t len_bytes, bool 
 		return VLY_DROP_IP_HEADER_LEN;
 	if (total_bytes < header_bytes || total_bytes > len_bytes)
 		return VLY_DROP_IP_TOTAL_LEN;
-	if (check_sum && vly_checksum_fold(vly_checksum_add(0, data, header_bytes)) != 0xffff)
+	if (check_sum && !vly_checksum_intact(vly_checksum_add(0, data, header_bytes)))
 		return VLY_DROP_IP_CHECKSUM;
 	if (ntohs(ip->fragment) & (VLY_IPV4_MORE_FRAGMENTS | VLY_IPV4_OFFSET_MASK))
 		return VLY_DROP_IP_FRAGMENT;

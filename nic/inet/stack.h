@@ -141,7 +141,7 @@ static inline uint32_t vly_flow_ports(const struct vly_flow_key *key)
 {
 	uint32_t ports;
 
-	memcpy(&ports, &key->rport, sizeof(ports));
+	memcpy(&ports, (const uint8_t *)key + offsetof(struct vly_flow_key, rport), sizeof(ports));
 	return ports;
 }
 

@@ -34,7 +34,8 @@ enum vly_tcp_bit {
 	VLY_TCP_B_SIDE = 1 << 0,       /* has a side record */
 	VLY_TCP_B_REXMIT = 1 << 1,     /* the one segment in flight was sent twice: no RTT (Karn) */
 	VLY_TCP_B_ACK_LISTED = 1 << 2, /* in this poll's list of those who owe an ACK */
-	VLY_TCP_B_ACK_DUE = 1 << 3,    /* an ACK is owed: any segment sent pays it */
+	/* an ACK is owed: any segment sent pays it. Without the next bit: for data, of one segment */
+	VLY_TCP_B_ACK_DUE = 1 << 3,
 	VLY_TCP_B_ACK_NOW = 1 << 4,    /* it must not be delayed */
 	VLY_TCP_B_DELACK = 1 << 5,     /* it waits for the alarm */
 	VLY_TCP_B_ARMED = 1 << 6,      /* the alarm rings no later than the next RTO will want */
@@ -93,6 +94,12 @@ static_assert(offsetof(struct vly_tcp, bits) % 4 == 0 &&
 		      offsetof(struct vly_tcp, state) == offsetof(struct vly_tcp, bits) + 2,
 	      "one word, as vly_tcp_plain() builds it");
 static_assert(sizeof(struct vly_tcp) == 3 * VLY_CACHE_LINE, "three lines per connection");
+/* Several fields are compared and written as one word. */
+static_assert(offsetof(struct vly_tcp, laddr) == offsetof(struct vly_tcp, raddr) + 4 &&
+		      offsetof(struct vly_tcp, rport) == offsetof(struct vly_tcp, raddr) + 8 &&
+		      offsetof(struct vly_tcp, lport) == offsetof(struct vly_tcp, raddr) + 10,
+	      "as the addresses and ports of what it receives");
+static_assert(offsetof(struct vly_tcp, rcv_nxt) == offsetof(struct vly_tcp, snd_nxt) + 4, "a pair");
 
 /* A listener uses the record's fields by these names. */
 #define lst_half snd_una    /* minis of it that are not established */

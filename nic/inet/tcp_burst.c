@@ -7,7 +7,6 @@
 #include "nic/inet/tcp.h"
 
 #define BURST 32u
-#define MESSAGE_BYTES 64u /* of payload: what this stack is measured by */
 
 /*
  * Half of it, unless so many bursts in a row had no room for more. With few messages under way one burst would have
@@ -165,12 +164,7 @@ static inline void fetch_record(const struct item *item)
 
 static_assert(VLY_FLOW_CONN == 0, "a name of a record is 1 + slot");
 
-/* The record's key lies as the addresses and ports of what it receives do. */
-static_assert(offsetof(struct vly_tcp, laddr) == offsetof(struct vly_tcp, raddr) + 4 &&
-		      offsetof(struct vly_tcp, rport) == offsetof(struct vly_tcp, raddr) + 8 &&
-		      offsetof(struct vly_tcp, lport) == offsetof(struct vly_tcp, raddr) + 10,
-	      "source and destination, in that order");
-
+/* Source and destination of what it receives. */
 static inline bool key_is(const struct vly_tcp *tcp, const uint8_t *data)
 {
 	const uint8_t *key = (const uint8_t *)tcp + offsetof(struct vly_tcp, raddr);
@@ -179,36 +173,37 @@ static inline bool key_is(const struct vly_tcp *tcp, const uint8_t *data)
 	       load32(key + 8) == load32(data + AT_TCP);
 }
 
-static inline bool checksum_right(const uint8_t *data, uint32_t header_len, uint32_t len)
+/* Options apart, so that each length is known where the caller knows it. */
+static inline __attribute__((always_inline)) bool checksum_right(const uint8_t *data,
+								 uint32_t header_len, uint32_t len)
 {
+	const uint8_t *segment = data + AT_TCP;
 	uint64_t sum = vly_checksum_pseudo(load32(data + AT_ADDRESSES),
 					   load32(data + AT_ADDRESSES + 4), VLY_IP_TCP,
 					   header_len + len);
 
-	sum = vly_checksum_add(sum, data + AT_TCP, VLY_TCP_BYTES);
-	sum = vly_checksum_add(sum, data + AT_TCP + VLY_TCP_BYTES,
-			       header_len - VLY_TCP_BYTES + len);
+	sum = vly_checksum_add(sum, segment, VLY_TCP_BYTES);
+	if (header_len != VLY_TCP_BYTES)
+		sum = vly_checksum_add(sum, segment + VLY_TCP_BYTES, VLY_TCP_TS_BYTES);
+	sum = vly_checksum_add(sum, segment + header_len, len);
 	return vly_checksum_intact(sum);
 }
 
 /*
- * Of a connection with timestamps: the form of RFC 7323, appendix A, and not older than what was seen. Its value in
+ * The form of RFC 7323, appendix A, and not older than what was seen. Its value in
  * `*stamp`.
  */
 static inline bool only_timestamps(const struct vly_tcp *tcp, const uint8_t *options,
 				   uint32_t *stamp)
 {
-	if (!(tcp->bits & VLY_TCP_B_TS) ||
-	    load32(options) != bytes4(VLY_TCP_OPT_NOP << 24 | VLY_TCP_OPT_NOP << 16 |
+	if (load32(options) != bytes4(VLY_TCP_OPT_NOP << 24 | VLY_TCP_OPT_NOP << 16 |
 				      VLY_TCP_OPT_TIMESTAMPS << 8 | 10))
 		return false;
 	*stamp = ntohl(load32(options + 4));
 	return !vly_seq_before(*stamp, tcp->ts_recent);
 }
 
-/* What is next in either direction: snd_nxt and rcv_nxt, as one word. */
-static_assert(offsetof(struct vly_tcp, rcv_nxt) == offsetof(struct vly_tcp, snd_nxt) + 4, "a pair");
-
+/* What is next in either direction. */
 static inline bool next_is(const struct vly_tcp *tcp, uint32_t seq, uint32_t ack)
 {
 	return seq == tcp->rcv_nxt && ack == tcp->snd_nxt;
@@ -261,27 +256,39 @@ static inline __attribute__((always_inline)) bool take(struct vly_inet *inet,
 	return true;
 }
 
-/* What looks like `what` and is not the message that most are; apart, so that those have all registers. */
+/* The same of a connection with timestamps: the header is 32 bytes long. */
+static inline uint32_t take_stamped(struct vly_inet *inet, const struct item *item, uint32_t len,
+				    bool checked)
+{
+	const uint32_t header_len = VLY_TCP_BYTES + VLY_TCP_TS_BYTES;
+	struct vly_tcp *tcp = item->tcp;
+	uint32_t stamp;
+
+	if (!only_timestamps(tcp, item->data + AT_TCP + VLY_TCP_BYTES, &stamp))
+		return 0;
+	/* the same twice: of what most are the compiler knows all lengths */
+	if (len == VLY_MESSAGE_BYTES ? !take(inet, item, header_len, VLY_MESSAGE_BYTES, checked)
+				     : !take(inet, item, header_len, len, checked))
+		return 0;
+	tcp->ts_recent = stamp;
+	return len;
+}
+
+/* What is not 64 bytes without timestamps; apart, so that those have all registers. */
 static __attribute__((noinline)) uint32_t take_other(struct vly_inet *inet, const struct item *item,
 						     uint32_t what, uint32_t in_place_max,
 						     bool checked)
 {
-	struct vly_tcp *tcp = item->tcp;
-	uint32_t header_len = VLY_TCP_BYTES, stamp = tcp->ts_recent;
-
-	if (tcp->bits & VLY_TCP_B_TS) {
-		header_len += VLY_TCP_TS_BYTES;
-		if (!only_timestamps(tcp, item->data + AT_TCP + VLY_TCP_BYTES, &stamp))
-			return 0;
-	}
+	bool stamped = item->tcp->bits & VLY_TCP_B_TS;
+	uint32_t header_len = VLY_TCP_BYTES + (stamped ? VLY_TCP_TS_BYTES : 0);
 	uint32_t len = item->l4_len - header_len;
 
 	/* no data (len wraps for less than none), or too much */
-	if (what != bytes4(WHAT(header_len)) || len - 1 >= in_place_max ||
-	    !take(inet, item, header_len, len, checked))
+	if (what != bytes4(WHAT(header_len)) || len - 1 >= in_place_max)
 		return 0;
-	tcp->ts_recent = stamp;
-	return len;
+	if (stamped)
+		return take_stamped(inet, item, len, checked);
+	return take(inet, item, VLY_TCP_BYTES, len, checked) ? len : 0;
 }
 
 /*
@@ -302,9 +309,11 @@ static inline uint32_t fast(struct vly_inet *inet, const struct vly_frame *frame
 		return 0;
 	/* all lengths are known to the compiler */
 	if (vly_likely(what == bytes4(WHAT(VLY_TCP_BYTES)) && !(tcp->bits & VLY_TCP_B_TS) &&
-		       item->l4_len == VLY_TCP_BYTES + MESSAGE_BYTES &&
-		       MESSAGE_BYTES <= in_place_max))
-		return take(inet, item, VLY_TCP_BYTES, MESSAGE_BYTES, checked) ? MESSAGE_BYTES : 0;
+		       item->l4_len == VLY_TCP_BYTES + VLY_MESSAGE_BYTES &&
+		       VLY_MESSAGE_BYTES <= in_place_max))
+		return take(inet, item, VLY_TCP_BYTES, VLY_MESSAGE_BYTES, checked)
+			       ? VLY_MESSAGE_BYTES
+			       : 0;
 	return take_other(inet, item, what, in_place_max, checked);
 }
 

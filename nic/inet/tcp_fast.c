@@ -6,7 +6,6 @@
 #include "nic/inet/tcp.h"
 
 #define TTL 64
-#define MESSAGE_BYTES 64u /* of payload: what this stack is measured by */
 
 /* IP and TCP without options, in pieces that are written at once; a wire aligns the IP header to 16. */
 struct headers {
@@ -34,7 +33,7 @@ static inline uint64_t load64(const void *p)
 /* Ours first, where the record has the other's first. */
 static inline uint64_t addresses_of(const struct vly_tcp *tcp)
 {
-	uint64_t word = load64(&tcp->raddr);
+	uint64_t word = load64((const uint8_t *)tcp + offsetof(struct vly_tcp, raddr));
 
 	return word << 32 | word >> 32;
 }
@@ -43,14 +42,14 @@ static inline uint32_t ports_of(const struct vly_tcp *tcp)
 {
 	uint32_t word;
 
-	memcpy(&word, &tcp->rport, sizeof(word));
+	memcpy(&word, (const uint8_t *)tcp + offsetof(struct vly_tcp, rport), sizeof(word));
 	return word << 16 | word >> 16;
 }
 
 /* snd_nxt, then rcv_nxt, in network order. */
 static inline uint64_t numbers_of(const struct vly_tcp *tcp)
 {
-	uint64_t word = load64(&tcp->snd_nxt);
+	uint64_t word = load64((const uint8_t *)tcp + offsetof(struct vly_tcp, snd_nxt));
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	word = word << 32 | word >> 32;
@@ -181,9 +180,12 @@ static inline __attribute__((always_inline)) uint32_t send_fast(struct vly_inet 
 							       : buf->data;
 	uint32_t len = tcp->head.tx_bytes, stamps = tcp->bits & VLY_TCP_B_TS ? VLY_TCP_TS_BYTES : 0;
 
-	/* the same twice: of what most are the compiler knows all lengths */
-	if (vly_likely(len == MESSAGE_BYTES && !stamps))
-		build(inet, tcp, frame, from, VLY_TCP_BYTES, MESSAGE_BYTES, offloaded);
+	/* the same three times: of what most are the compiler knows all lengths */
+	if (vly_likely(len == VLY_MESSAGE_BYTES && !stamps))
+		build(inet, tcp, frame, from, VLY_TCP_BYTES, VLY_MESSAGE_BYTES, offloaded);
+	else if (len == VLY_MESSAGE_BYTES)
+		build(inet, tcp, frame, from, VLY_TCP_BYTES + VLY_TCP_TS_BYTES, VLY_MESSAGE_BYTES,
+		      offloaded);
 	else
 		build(inet, tcp, frame, from, VLY_TCP_BYTES + stamps, len, offloaded);
 	tcp->head.flags &= (uint16_t)~VLY_F_DIRTY;

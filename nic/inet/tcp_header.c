@@ -26,7 +26,7 @@ enum vly_inet_drop vly_tcp_parse(const struct vly_ipv4_view *ip, bool check_sum,
 		uint64_t sum = vly_checksum_pseudo(ip->src, ip->dst, VLY_IP_TCP, ip->payload_bytes);
 
 		sum = vly_checksum_add(sum, ip->payload, ip->payload_bytes);
-		if (vly_checksum_fold(sum) != 0xffff)
+		if (!vly_checksum_intact(sum))
 			return VLY_DROP_TCP_CHECKSUM;
 	}
 	if (flags_lie(tcp->flags) || tcp->src_port == 0 || tcp->dst_port == 0)

@@ -18,7 +18,7 @@ enum vly_inet_drop vly_udp_parse(const struct vly_ipv4_view *ip, bool check_sum,
 		uint64_t sum = vly_checksum_pseudo(ip->src, ip->dst, VLY_IP_UDP, len_bytes);
 
 		sum = vly_checksum_add(sum, ip->payload, len_bytes);
-		if (vly_checksum_fold(sum) != 0xffff)
+		if (!vly_checksum_intact(sum))
 			return VLY_DROP_UDP_CHECKSUM;
 	}
 	*view = (struct vly_udp_view){

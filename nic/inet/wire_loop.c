@@ -306,6 +306,8 @@ static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->tx, slot)) {
 		frames[i].data = slot + VLY_LOOP_FRAME_AT;
 		frames[i].len = len;
+		frames[i].flags = 0;
+		frames[i].mss = 0;
 	}
 	return w->taken = count;
 }

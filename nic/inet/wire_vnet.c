@@ -42,7 +42,7 @@ static bool ip_is_sound(const uint8_t *data, uint32_t len)
 	uint32_t header_bytes = len > VLY_ETH_BYTES ? (data[VLY_ETH_BYTES] & 0xfu) * 4 : 0;
 
 	return header_bytes >= VLY_IPV4_BYTES && len >= VLY_ETH_BYTES + header_bytes &&
-	       vly_checksum_fold(vly_checksum_add(0, data + VLY_ETH_BYTES, header_bytes)) == 0xffff;
+	       vly_checksum_intact(vly_checksum_add(0, data + VLY_ETH_BYTES, header_bytes));
 }
 
 int vly_vnet_read(int fd, struct vly_frame *frame, uint8_t *data, uint32_t data_bytes)

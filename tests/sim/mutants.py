@@ -103,7 +103,7 @@ MUTANTS = {
     'sleepers_alarm_is_lost': (
         'inet.c', '\t\tif (due_ns != UINT64_MAX)\n\t\t\tvly_inet_watch(inet, VLY_MAX(due_ns, inet->now_ns + 1));\n', '\t\t(void)due_ns;\n'),
     'sum_of_udp_and_tcp_is_not_looked_at': (
-        'tcp_header.c', 'if (vly_checksum_fold(sum) != 0xffff)', 'if (vly_checksum_fold(sum) == 0)'),
+        'tcp_header.c', 'if (!vly_checksum_intact(sum))', 'if (!sum)'),
 }
 
 
