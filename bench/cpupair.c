@@ -1,14 +1,18 @@
 /* cpupair.c - two CPUs that work at once: how far apart they are, and how much each gets done */
 #include "bench/cpupair.h"
 
+#include <errno.h>
 #include <gsl/gsl_sort.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "bench/pace.h"
 #include "volley/core.h"
@@ -18,63 +22,105 @@
 /* The middle one counts: the fastest may be that during which the other CPU was interrupted. */
 #define PACES 5
 #define SPINS 1024 /* between looks at the clock */
+#define NS_PER_S UINT64_C(1000000000)
 #define UNKNOWN ((double)NAN)
+#define ALIGN_BYTES 128
 
 /* A thread, and the line that it writes. */
-struct side {
-	alignas(128) atomic_uint step; /* how far it has come: release by it, acquire by the other */
-	alignas(128) const struct side *other; /* NULL: alone */
-	bool first;
-	uint64_t deadline_ns;
-	double line_ns, pace_op_per_ns;
+struct worker {
+	alignas(ALIGN_BYTES) atomic_uint step; /* release by it, acquire by the others */
+	alignas(ALIGN_BYTES) struct probe *probe;
+	pthread_t thread;
+	double line_ns, pace_op_per_ns; /* by it, before it ends */
 };
 
+/* On no stack: a worker whose CPU is not to be had ends when it is, long after the caller went on. */
+struct probe {
+	atomic_uint holders; /* caller and workers; the last one frees it */
+	sem_t go;
+	uint64_t deadline_ns; /* by the caller, before `go` */
+	unsigned int count;
+	struct worker workers[];
+};
+
+static void put(struct probe *probe)
+{
+	if (atomic_fetch_sub_explicit(&probe->holders, 1, memory_order_acq_rel) > 1)
+		return;
+	sem_destroy(&probe->go);
+	free(probe);
+}
+
+/* --- a worker --- */
+
+static unsigned int advance(struct worker *worker)
+{
+	unsigned int step = atomic_load_explicit(&worker->step, memory_order_relaxed) + 1;
+
+	atomic_store_explicit(&worker->step, step, memory_order_release);
+	return step;
+}
+
 /* Until the other one has come so far; false: it has not in time. */
-static bool await(const struct side *side, unsigned int step)
+static bool await(const struct worker *other, unsigned int step)
 {
 	for (unsigned int spins = 1;
-	     atomic_load_explicit(&side->other->step, memory_order_acquire) < step; spins++)
-		if (spins % SPINS == 0 && vly_now_ns() > side->deadline_ns)
+	     atomic_load_explicit(&other->step, memory_order_acquire) < step; spins++)
+		if (spins % SPINS == 0 && vly_now_ns() > other->probe->deadline_ns)
 			return false;
 	return true;
 }
 
-/* The next step of both: the first one tells the second, which answers. */
-static bool meet(struct side *side)
+/* The next step of all, which they take together. */
+static bool meet(struct worker *worker)
 {
-	unsigned int step = atomic_load_explicit(&side->step, memory_order_relaxed) + 1;
+	const struct probe *probe = worker->probe;
+	unsigned int step = advance(worker);
 
-	if (!side->other)
-		return true;
-	if (!side->first && !await(side, step))
-		return false;
-	atomic_store_explicit(&side->step, step, memory_order_release);
-	return !side->first || await(side, step);
+	for (unsigned int i = 0; i < probe->count; i++)
+		if (!await(&probe->workers[i], step))
+			return false;
+	return true;
 }
 
-static double line_ns(struct side *side)
+/* The next step of two: the first one tells the second, which answers. */
+static bool trip(struct worker *worker, const struct worker *other)
 {
+	bool first = worker < other;
+	unsigned int had = atomic_load_explicit(&worker->step, memory_order_relaxed);
+
+	if (!first && !await(other, had + 1))
+		return false;
+	advance(worker);
+	return !first || await(other, had + 1);
+}
+
+static double line_ns(struct worker *worker)
+{
+	struct probe *probe = worker->probe;
 	double best = UNKNOWN; /* fmin() passes it by */
 
-	if (!side->other || !meet(side))
+	if (probe->count != 2 || !meet(worker))
 		return UNKNOWN;
+	const struct worker *other = &probe->workers[worker == probe->workers];
+
 	for (int group = 0; group < GROUPS; group++) {
 		uint64_t begin_ns = vly_now_ns();
 
-		for (int trip = 0; trip < TRIPS; trip++)
-			if (!meet(side))
+		for (int i = 0; i < TRIPS; i++)
+			if (!trip(worker, other))
 				return UNKNOWN;
 		best = fmin(best, (double)(vly_now_ns() - begin_ns) / TRIPS);
 	}
 	return best;
 }
 
-static double pace_op_per_ns(struct side *side)
+static double pace_op_per_ns(struct worker *worker)
 {
 	double paces[PACES];
 
 	for (int i = 0; i < PACES; i++) {
-		if (!meet(side))
+		if (!meet(worker))
 			return UNKNOWN;
 		paces[i] = pace_probe();
 	}
@@ -84,56 +130,108 @@ static double pace_op_per_ns(struct side *side)
 
 static void *run(void *arg)
 {
-	struct side *side = arg;
+	struct worker *worker = arg;
+	struct probe *probe = worker->probe;
 
-	side->line_ns = line_ns(side);
-	side->pace_op_per_ns = pace_op_per_ns(side);
+	while (sem_wait(&probe->go) != 0)
+		;
+	/* Passed on before it spins: that may starve a caller of a lower class, who has not told all yet. */
+	sem_post(&probe->go);
+	if (vly_now_ns() <= probe->deadline_ns) {
+		worker->line_ns = line_ns(worker);
+		worker->pace_op_per_ns = pace_op_per_ns(worker);
+	}
+	put(probe);
 	return NULL;
 }
 
-static bool start(pthread_t *thread, int cpu, struct side *side)
+/* --- the caller --- */
+
+/* 0 or an error number. */
+static int start(struct worker *worker, int cpu)
 {
 	pthread_attr_t attr;
 	cpu_set_t set;
 
-	if (cpu < 0 || cpu >= CPU_SETSIZE || pthread_attr_init(&attr) != 0)
-		return false;
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return EINVAL;
+	int err = pthread_attr_init(&attr);
+
+	if (err)
+		return err;
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	bool started = pthread_attr_setaffinity_np(&attr, sizeof(set), &set) == 0 &&
-		       pthread_create(thread, &attr, run, side) == 0;
-
+	(void)pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	err = pthread_create(&worker->thread, &attr, run, worker);
 	pthread_attr_destroy(&attr);
-	return started;
+	return err;
+}
+
+static struct probe *probe_new(unsigned int count)
+{
+	struct probe *probe =
+		aligned_alloc(ALIGN_BYTES, sizeof(*probe) + count * sizeof(probe->workers[0]));
+
+	if (!probe)
+		return NULL;
+	*probe = (struct probe){.count = count};
+	sem_init(&probe->go, 0, 0);
+	for (unsigned int i = 0; i < count; i++)
+		probe->workers[i] = (struct worker){
+			.probe = probe,
+			.line_ns = UNKNOWN,
+			.pace_op_per_ns = UNKNOWN,
+		};
+	return probe;
+}
+
+/* Whether it has ended in time; else it will end by itself. */
+static bool has_ended(const struct worker *worker, uint64_t deadline_ns)
+{
+	const struct timespec until = {
+		.tv_sec = (time_t)(deadline_ns / NS_PER_S),
+		.tv_nsec = (long)(deadline_ns % NS_PER_S),
+	};
+
+	if (pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+		return true;
+	pthread_detach(worker->thread);
+	return false;
+}
+
+/* All of them at once; the line is known of two. */
+static struct cpupair look_at(const struct cpus *cpus)
+{
+	const struct cpupair unknown = {.line_ns = UNKNOWN, .pace_op_per_ns = UNKNOWN};
+	struct probe *probe = probe_new(cpus->count);
+	struct cpupair pair = unknown;
+	unsigned int started = 0, ended = 0;
+
+	if (!probe)
+		return unknown;
+	while (started < cpus->count && start(&probe->workers[started], cpus->list[started]) == 0)
+		started++;
+	atomic_store_explicit(&probe->holders, started + 1, memory_order_relaxed);
+	/* some without the others have nothing to do */
+	probe->deadline_ns = started == cpus->count ? vly_now_ns() + CPUPAIR_PATIENCE_NS : 0;
+	for (unsigned int i = 0; i < started; i++)
+		sem_post(&probe->go);
+	for (unsigned int i = 0; i < started; i++) {
+		const struct worker *worker = &probe->workers[i];
+
+		if (!has_ended(worker, probe->deadline_ns))
+			continue;
+		struct cpupair seen = {worker->line_ns, worker->pace_op_per_ns};
+
+		pair = ended++ ? cpupair_worse(pair, seen) : seen;
+	}
+	put(probe);
+	return ended == cpus->count ? pair : unknown;
 }
 
 struct cpupair cpupair_probe(int a, int b)
 {
-	const int cpus[] = {a, b};
-	unsigned int count = a == b ? 1 : 2, started = 0;
-	uint64_t deadline_ns = vly_now_ns() + CPUPAIR_PATIENCE_NS;
-	struct side sides[2];
-	pthread_t threads[2];
-	struct cpupair pair = {.line_ns = UNKNOWN, .pace_op_per_ns = UNKNOWN};
-
-	for (unsigned int i = 0; i < 2; i++)
-		sides[i] = (struct side){
-			.other = count == 2 ? &sides[!i] : NULL,
-			.first = i == 0,
-			.deadline_ns = deadline_ns,
-		};
-	while (started < count && start(&threads[started], cpus[started], &sides[started]))
-		started++;
-	for (unsigned int i = 0; i < started; i++)
-		pthread_join(threads[i], NULL);
-	if (started < count)
-		return pair;
-	pair.line_ns = sides[0].line_ns;
-	pair.pace_op_per_ns = sides[0].pace_op_per_ns;
-	if (count == 2)
-		pair = cpupair_worse(pair,
-				     (struct cpupair){sides[1].line_ns, sides[1].pace_op_per_ns});
-	return pair;
+	return look_at(&(struct cpus){.count = a == b ? 1 : 2, .list = {a, b}});
 }
 
 struct cpupair cpupair_worse(struct cpupair a, struct cpupair b)

@@ -18,8 +18,9 @@ struct cpupair {
 };
 
 /*
- * On a thread for each that is pinned to it; some 200 us. It is given up after CPUPAIR_PATIENCE_NS, with nothing known,
- * if one of them does not get its CPU meanwhile; the threads end when they do.
+ * On a thread for each that is pinned to it; some 200 us. It is given up after
+ * CPUPAIR_PATIENCE_NS, with nothing known, if one of them does not get its CPU meanwhile; that thread ends when it does,
+ * and nobody waits for it.
  */
 #define CPUPAIR_PATIENCE_NS UINT64_C(2000000)
 struct cpupair cpupair_probe(int a, int b);

@@ -267,13 +267,15 @@ Test(pieces, no_more_than_a_load_has_turns)
 Test(pieces, cpus_are_looked_at_where_both_sides_run)
 {
 	static struct load_options options;
-	struct cpupair pair;
+	struct cpupair pair = {.pace_op_per_ns = UNKNOWN};
 
 	cr_expect(isnan(pieces_probe(&options).pace_op_per_ns), "no CPU was named");
 	cr_assert_eq(cpus_allowed(&options.server_cpus), 0);
 	cr_expect(isnan(pieces_probe(&options).pace_op_per_ns), "the load may be anywhere");
 	cr_assert_eq(cpus_allowed(&options.load_cpus), 0);
-	pair = pieces_probe(&options);
+	/* whoever else runs may take a CPU away now and then, but not always */
+	for (int i = 0; i < 1000 && isnan(pair.pace_op_per_ns); i++)
+		pair = pieces_probe(&options);
 	cr_expect_gt(pair.pace_op_per_ns, 0);
 	cr_expect(isnan(pair.line_ns), "each CPU is both sides'");
 }
