@@ -248,6 +248,7 @@ struct cpupair cpupair_probe_sides(const struct cpus *a, const struct cpus *b)
 {
 	unsigned int count = a->count > b->count ? a->count : b->count;
 	struct cpupair worst = {.line_ns = UNKNOWN, .pace_op_per_ns = UNKNOWN};
+	struct cpus all = *a;
 
 	if (!a->count || !b->count)
 		return worst;
@@ -256,5 +257,9 @@ struct cpupair cpupair_probe_sides(const struct cpus *a, const struct cpus *b)
 
 		worst = i ? cpupair_worse(worst, pair) : pair;
 	}
-	return worst;
+	if (count == 1)
+		return worst; /* those were all */
+	for (unsigned int i = 0; i < b->count; i++)
+		(void)cpus_add(&all, b->list[i]);
+	return cpupair_worse(worst, (struct cpupair){UNKNOWN, look_at(&all).pace_op_per_ns});
 }

@@ -28,7 +28,10 @@ struct cpupair cpupair_probe(int a, int b);
 /* The longer way and the lower pace; nothing is known of a pace if one of them is not. */
 struct cpupair cpupair_worse(struct cpupair a, struct cpupair b);
 
-/* The worst of the pairs of one CPU of each side, in the order of both lists; the shorter one begins again. */
+/*
+ * The worst of the pairs of one CPU of each side, in the order of both lists, of which the shorter one begins again; and
+ * of the pace of all CPUs of both sides at once, since those of one side may be threads of one core, too.
+ */
 struct cpupair cpupair_probe_sides(const struct cpus *a, const struct cpus *b);
 
 #endif

@@ -43,7 +43,7 @@ void findings_cpu_speed(struct findings *findings);
 /* Looks again and again, for some 200 ms, at the CPUs that server and load get by default. */
 void findings_cpu_distance(struct findings *findings);
 
-/* A look at them: each while the others rest, and all at once. */
+/* A look at them: each while the others rest, and all of both sides at once (cpupair.h). */
 struct finding_look {
 	double alone_op_per_ns; /* pace.h, of the slowest */
 	struct cpupair at_once;

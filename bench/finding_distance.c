@@ -50,6 +50,16 @@ void finding_add_distance(struct findings *findings, const char *cpus,
 		finding_mend(f, "name others by --server-cpus and --load-cpus");
 }
 
+/* Each while the others rest. */
+static struct cpupair alone(const struct cpus *cpus)
+{
+	struct cpupair worst = {.line_ns = (double)NAN, .pace_op_per_ns = (double)INFINITY};
+
+	for (unsigned int i = 0; i < cpus->count; i++)
+		worst = cpupair_worse(worst, cpupair_probe(cpus->list[i], cpus->list[i]));
+	return worst;
+}
+
 void findings_cpu_distance(struct findings *findings)
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
@@ -63,9 +73,8 @@ void findings_cpu_distance(struct findings *findings)
 	cpus_split(&allowed, &server, &load);
 	for (unsigned int i = 0; i < LOOKS; i++) {
 		nanosleep(&pause, NULL);
-		looks[i].alone_op_per_ns = cpupair_worse(cpupair_probe_sides(&server, &server),
-							 cpupair_probe_sides(&load, &load))
-						   .pace_op_per_ns;
+		looks[i].alone_op_per_ns =
+			cpupair_worse(alone(&server), alone(&load)).pace_op_per_ns;
 		looks[i].at_once = cpupair_probe_sides(&server, &load);
 	}
 	snprintf(text, sizeof(text), "CPUs %.16s and %.16s",

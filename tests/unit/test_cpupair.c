@@ -17,17 +17,24 @@ TestSuite(cpupair, .fini = vly_leak_gate, .timeout = 60);
 #define PACE 16.0
 #define TRIES 1000 /* whoever else runs may take a CPU away now and then, but not always */
 
-/* Whether somebody works elsewhere than where it was sent. */
+/* Of those who work: how many do now, how many did at once, and whether each is where it was sent. */
+static atomic_uint at_work, at_once;
 static atomic_bool went_astray;
 
 /* In place of bench/pace.c's, which has a test of its own: what is looked at here is who works, and when. */
 double pace_probe(void)
 {
+	unsigned int now = atomic_fetch_add(&at_work, 1) + 1, most = atomic_load(&at_once);
 	cpu_set_t set;
 
 	if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) != 1 ||
 	    !CPU_ISSET(sched_getcpu(), &set))
 		atomic_store(&went_astray, true);
+	while (most < now && !atomic_compare_exchange_weak(&at_once, &most, now))
+		;
+	for (int i = 0; i < 10000 && atomic_load(&at_once) < 2; i++)
+		;
+	atomic_fetch_sub(&at_work, 1);
 	return PACE;
 }
 
@@ -69,6 +76,19 @@ Test(cpupair, a_cpu_has_no_distance_to_itself)
 		cr_expect(isnan(pair.line_ns));
 	}
 	cr_expect_eq(pair.pace_op_per_ns, PACE);
+}
+
+Test(cpupair, cpus_of_one_side_work_at_once_too)
+{
+	struct cpus cpus;
+
+	cr_assert_eq(cpus_allowed(&cpus), 0);
+	if (cpus.count < 2)
+		cr_skip_test("a single CPU");
+	/* each is paired with itself, so that in pairs no two of them work */
+	for (int i = 0; i < TRIES && atomic_load(&at_once) < 2; i++)
+		cr_expect(isnan(cpupair_probe_sides(&cpus, &cpus).line_ns));
+	cr_expect_geq(atomic_load(&at_once), 2u);
 }
 
 Test(cpupair, of_a_cpu_that_is_none_nothing_is_known)
