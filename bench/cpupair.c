@@ -150,6 +150,7 @@ static void *run(void *arg)
 /* 0 or an error number. */
 static int start(struct worker *worker, int cpu)
 {
+	const struct sched_param usual = {.sched_priority = 0};
 	pthread_attr_t attr;
 	cpu_set_t set;
 
@@ -162,7 +163,15 @@ static int start(struct worker *worker, int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	(void)pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	/* an idle caller's class would leave the CPU to whoever else runs there */
+	(void)pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+	(void)pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
+	(void)pthread_attr_setschedparam(&attr, &usual);
 	err = pthread_create(&worker->thread, &attr, run, worker);
+	if (err == EPERM) { /* not everybody may leave SCHED_IDLE */
+		(void)pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED);
+		err = pthread_create(&worker->thread, &attr, run, worker);
+	}
 	pthread_attr_destroy(&attr);
 	return err;
 }

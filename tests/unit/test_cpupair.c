@@ -19,7 +19,7 @@ TestSuite(cpupair, .fini = vly_leak_gate, .timeout = 60);
 
 /* Of those who work: how many do now, how many did at once, and whether each is where it was sent. */
 static atomic_uint at_work, at_once;
-static atomic_bool went_astray;
+static atomic_bool went_astray, is_of_another_class;
 
 /* In place of bench/pace.c's, which has a test of its own: what is looked at here is who works, and when. */
 double pace_probe(void)
@@ -30,6 +30,8 @@ double pace_probe(void)
 	if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) != 1 ||
 	    !CPU_ISSET(sched_getcpu(), &set))
 		atomic_store(&went_astray, true);
+	if (sched_getscheduler(0) != SCHED_OTHER)
+		atomic_store(&is_of_another_class, true);
 	while (most < now && !atomic_compare_exchange_weak(&at_once, &most, now))
 		;
 	for (int i = 0; i < 10000 && atomic_load(&at_once) < 2; i++)
@@ -113,7 +115,10 @@ Test(cpupair, the_caller_keeps_its_cpus_and_class)
 	struct cpus cpus;
 
 	cr_assert_eq(cpus_allowed(&cpus), 0);
-	/* the least of all classes, on one CPU: its threads run where they are sent to all the same */
+	/* the least of all classes, on one CPU: its threads run where they are sent to, in the usual one, all the same */
+	cr_assert_eq(pthread_setschedparam(pthread_self(), SCHED_IDLE, &param), 0);
+	if (pthread_setschedparam(pthread_self(), SCHED_OTHER, &param) != 0)
+		cr_skip_test("this user may not leave SCHED_IDLE");
 	cr_assert_eq(pthread_setschedparam(pthread_self(), SCHED_IDLE, &param), 0);
 	cr_assert_eq(cpus_pin(&(struct cpus){.count = 1, .list = {cpus.list[0]}}), 0);
 	cr_assert_eq(sched_getaffinity(0, sizeof(before), &before), 0);
@@ -121,6 +126,7 @@ Test(cpupair, the_caller_keeps_its_cpus_and_class)
 		pair = cpupair_probe_sides(&cpus, &cpus);
 	cr_expect_eq(pair.pace_op_per_ns, PACE);
 	cr_expect_not(atomic_load(&went_astray));
+	cr_expect_not(atomic_load(&is_of_another_class));
 	cr_assert_eq(sched_getaffinity(0, sizeof(after), &after), 0);
 	cr_expect(CPU_EQUAL(&before, &after));
 	cr_expect_eq(sched_getscheduler(0), SCHED_IDLE);
