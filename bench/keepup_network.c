@@ -8,6 +8,7 @@
 #include "bench/doubt.h"
 #include "bench/histogram.h"
 #include "bench/keepup_meter.h"
+#include "bench/keepup_pace.h"
 
 #define OVERLOAD_NS UINT64_C(500000000)
 #define SURGE_NS UINT64_C(250000000)
@@ -24,9 +25,23 @@ static void set_up(const struct trial_spec *spec, struct load_options *o)
 		o->duration_ns = OVERLOAD_NS;
 }
 
-static void execute(const struct trial_spec *spec, const struct load_options *o,
-		    struct run_result *result)
+struct patience {
+	const struct trial_spec *spec;
+	struct keepup_pace *pace;
+};
+
+static void await_pace(void *arg)
 {
+	const struct patience *patience = arg;
+
+	keepup_pace_await(patience->pace, patience->spec);
+}
+
+/* `pace`: to be waited for beside the server, which may take longer to start than a core stays all ours; or NULL. */
+static void execute(const struct trial_spec *spec, const struct load_options *o,
+		    struct keepup_pace *pace, struct run_result *result)
+{
+	struct patience patience = {spec, pace};
 	struct variant *variant = &spec->consumer->variant;
 	const struct run_spec run = {
 		.workload = "pingpong",
@@ -36,6 +51,8 @@ static void execute(const struct trial_spec *spec, const struct load_options *o,
 		.run = spec->number,
 		.order = 1,
 		.attempt = spec->attempt,
+		.server_is_up = pace ? await_pace : NULL,
+		.server_is_up_arg = &patience,
 		.interrupted = spec->plan->interrupted,
 		.progress = spec->plan->progress,
 	};
@@ -99,7 +116,7 @@ static void recover(const struct trial_spec *spec, struct trial *trial)
 	o.shape.rate_msg_per_s = spec->rest_rate;
 	o.warmup_ns = SURGE_NS + RECOVERY_MAX_NS;
 	o.duration_ns = OVERLOAD_NS;
-	execute(spec, &o, &result);
+	execute(spec, &o, NULL, &result);
 	if (result.status == RUN_OK)
 		trial->recovery_ns = p99_ns(&result) <= spec->plan->limit_ns
 					     ? (double)RECOVERY_MAX_NS
@@ -107,7 +124,7 @@ static void recover(const struct trial_spec *spec, struct trial *trial)
 	run_result_fini(&result);
 }
 
-void trial_network(const struct trial_spec *spec, struct trial *trial)
+void trial_network(const struct trial_spec *spec, struct keepup_pace *pace, struct trial *trial)
 {
 	struct consumer_setting *setting = spec->plan->setting;
 	struct meter_file meter = {NULL};
@@ -119,7 +136,7 @@ void trial_network(const struct trial_spec *spec, struct trial *trial)
 	}
 	meter_file_open_window(&meter);
 	set_up(spec, &o);
-	execute(spec, &o, &trial->run);
+	execute(spec, &o, pace, &trial->run);
 	take(trial, spec->plan->limit_ns);
 	if (spec->consumer->metered)
 		meter_file_take_consumer(&meter, spec->plan->options->size_bytes, trial);

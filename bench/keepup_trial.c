@@ -65,12 +65,10 @@ void trial_execute(const struct trial_spec *spec, struct trial *trial)
 
 	trial_blank(spec, trial);
 	keepup_pace_begin(&pace, spec);
-	if (spec->plan->setting->feed == FEED_INTERNAL) {
+	if (spec->plan->setting->feed == FEED_INTERNAL)
 		trial_internal(spec, &pace, trial);
-	} else {
-		keepup_pace_await(&pace, spec);
-		trial_network(spec, trial);
-	}
+	else
+		trial_network(spec, &pace, trial);
 	keepup_pace_end(&pace, spec, trial);
 }
 

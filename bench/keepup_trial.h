@@ -108,6 +108,6 @@ int trial_from_json(const json_t *line, struct trial *trial);
 void trial_blank(const struct trial_spec *spec, struct trial *trial);
 struct keepup_pace;
 void trial_internal(const struct trial_spec *spec, struct keepup_pace *pace, struct trial *trial);
-void trial_network(const struct trial_spec *spec, struct trial *trial);
+void trial_network(const struct trial_spec *spec, struct keepup_pace *pace, struct trial *trial);
 
 #endif

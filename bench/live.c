@@ -333,6 +333,8 @@ bool live_open(struct live *live, const struct run_spec *spec, struct run_result
 	speed_measure(&o->load_cpus, &live->load_before);
 	if (spec->variant && !start_server(live))
 		return false;
+	if (spec->server_is_up)
+		spec->server_is_up(spec->server_is_up_arg);
 	start_load(live);
 	return true;
 }

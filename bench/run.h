@@ -46,6 +46,9 @@ struct run_spec {
 	const struct syscalls
 		*syscalls;      /* what the probe counted for this row; NULL: not asked for */
 	struct syscalls *probe; /* of a probe: receives raw counts. NULL: a run as any other */
+	/* called when the server is up, before the load is; NULL: nobody waits for anything there */
+	void (*server_is_up)(void *arg);
+	void *server_is_up_arg;
 	const atomic_bool *interrupted;
 	struct progress *progress;
 };

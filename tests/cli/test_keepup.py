@@ -266,6 +266,18 @@ class Sources(Keepup):
         done, _ = self.over('uring', '--exec', peer('echo'))
         self.assertIn('exec', done.out)
 
+    def test_over_a_network_the_pace_is_waited_for_beside_the_consumer(self):
+        module = ('import os, time\nbegan = time.monotonic()\ndef consume(batch):\n  if any(batch.lengths) and not os.path.exists("told"):\n'
+                  '    open("part", "w").write(str(time.monotonic() - began))\n    os.rename("part", "told")\n  batch.reply_all()\n')
+        told = os.path.join(self.folder, 'told')
+        # nobody has that pace: the first message comes when the patience of 4 s is over, however slow this machine is
+        child = self.start(*SHORT, '--source', 'uring', '--attempts', '2', '--full-pace', '1000', self.consumer(module), cwd=self.folder)
+        wait_until(lambda: os.path.exists(told), 'a first message')
+        child.send_signal(signal.SIGINT)
+        self.finish(child)
+        with open(told, encoding='ascii') as file:
+            self.assertGreater(float(file.read()), 4)
+
     def test_over_this_engines_tcp_in_memory(self):
         _, runs = self.over('loop', 'c_echo')
         self.assertEqual({run['idle_policy'] for run in runs}, {'busy'})
