@@ -39,7 +39,8 @@ struct hand {
 	uint32_t asked; /* calls of tx_take */
 	bool answers_arp;
 	bool moved; /* the peer has another address, which is the last one's but for its end */
-	uint64_t slow_ns; /* the clock moves on by so much while a burst is received */
+	uint64_t slow_ns;  /* the clock moves on by so much while a burst is received */
+	uint16_t rx_flags; /* of what is received: what the wire says of its checksums */
 	struct cutter *cutter;
 	uint32_t cut, pieces; /* long segments so far, and the frames they were made of */
 };
@@ -83,7 +84,8 @@ static inline uint32_t hand_rx_burst(struct vly_wire *wire, uint64_t now_ns,
 	while (count < max && hand.in_head + hand.in_lent != hand.in_tail) {
 		struct hand_frame *frame = &hand.in[(hand.in_head + hand.in_lent++) % HAND_FRAMES];
 
-		frames[count++] = (struct vly_frame){.data = frame->data, .len = frame->len};
+		frames[count++] = (struct vly_frame){
+			.data = frame->data, .len = frame->len, .flags = hand.rx_flags};
 	}
 	return count;
 }
