@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "engine/core.h"
 #include "engine/engine.h"
+#include "mempool/asan_compat.h"
 #include "nic/inet/arp_header.h"
 #include "nic/inet/checksum.h"
 #include "nic/inet/tcp.h"
@@ -55,6 +56,7 @@ static inline void hand_put(const uint8_t *data, uint32_t len)
 
 	cr_assert_leq(hand.in_tail - hand.in_head, HAND_FRAMES);
 	frame->len = len;
+	vly_unpoison(frame->data, HAND_BYTES);
 	memcpy(frame->data, data, len);
 }
 
@@ -84,6 +86,8 @@ static inline uint32_t hand_rx_burst(struct vly_wire *wire, uint64_t now_ns,
 	while (count < max && hand.in_head + hand.in_lent != hand.in_tail) {
 		struct hand_frame *frame = &hand.in[(hand.in_head + hand.in_lent++) % HAND_FRAMES];
 
+		/* nobody reads behind the end of a frame */
+		vly_poison(frame->data + frame->len, HAND_BYTES - frame->len);
 		frames[count++] = (struct vly_frame){
 			.data = frame->data, .len = frame->len, .flags = hand.rx_flags};
 	}

@@ -197,3 +197,20 @@ Test(tcp_message, longer_than_the_budget_is_emsgsize_at_64_bytes_too)
 	cr_assert_eq(vly_send(rig.core, conn, pong, MESSAGE - 1), 0);
 	rig_close(&rig);
 }
+
+/* Whether there are options is told by the header's length: the frame may end where they would be. */
+Test(tcp_message, bare_ack_on_a_connection_with_timestamps_is_not_read_past_its_end)
+{
+	struct rig rig;
+	struct peer peer;
+
+	rig_open(&rig, "");
+	talk(&rig, &peer, accept_stamped(&rig, &peer), MESSAGE);
+	uint64_t slow = rig.inet->stats.tcp_slow;
+
+	peer.ts = false;
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	cr_assert_eq(rig.inet->stats.tcp_slow, slow + 1);
+	rig_close(&rig);
+}
