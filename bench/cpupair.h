@@ -18,7 +18,7 @@ struct cpupair {
 };
 
 /*
- * On a thread for each that is pinned to it, of SCHED_OTHER if that is permitted; some 200 us. It is given up after
+ * On a thread for each that is pinned to it, of SCHED_OTHER if that is permitted; some 400 us. It is given up after
  * CPUPAIR_PATIENCE_NS, with nothing known, if one of them does not get its CPU meanwhile; that thread ends when it does,
  * and nobody waits for it.
  */
