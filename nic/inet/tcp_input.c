@@ -277,7 +277,7 @@ void vly_tcp_segment_in(struct vly_inet *inet, struct vly_tcp *tcp, struct vly_t
 		if (tcp->head.state == VLY_DEAD)
 			return;
 	}
-	if (tcp->head.tx_bytes || tcp->bits & VLY_TCP_B_SIDE)
+	if (tcp->head.tx_bytes || tcp->head.flags & VLY_F_SHUT || tcp->bits & VLY_TCP_B_SIDE)
 		vly_tcp_output(inet, tcp);
 	vly_tcp_drop_side(inet, tcp);
 }

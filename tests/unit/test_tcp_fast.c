@@ -273,6 +273,7 @@ Test(tcp_fast, leaves_who_has_a_fin_to_send_to_the_slow_path)
 	peer_expect_nothing();
 	cr_assert_eq(take_message(&f), 0);
 	cr_assert(has_message(&f.rig, f.ping));
+	peer_expect(VLY_TCP_ACK | VLY_TCP_FIN);
 	while (count)
 		vly_side_put(sides, taken[--count]);
 	rig_close(&f.rig);
