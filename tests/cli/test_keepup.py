@@ -314,8 +314,11 @@ class Files(Keepup):
     def test_the_same_seed_asks_for_the_same_rates(self):
         def first():
             _, runs = self.search(0, 'c_null')
-            return [(run['keepup']['trial'], run['offered_msg_per_s']) for run in runs[:3]]
-        self.assertEqual(first(), first())
+            return [(run['keepup']['trial'], run['offered_msg_per_s'], run['status']) for run in runs[:3]]
+        for one, other in zip(first(), first()):
+            self.assertEqual(one[:2], other[:2])
+            if one != other:
+                break  # the machine has spoilt one of them: another trial follows
 
     def test_an_interrupted_search_is_saved_told_and_resumed(self):
         child = self.start(*SHORT, '--duration', '300ms', 'c_null', 'c_echo', '--json', self.json)
