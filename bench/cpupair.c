@@ -162,17 +162,17 @@ static int start(struct worker *worker, int cpu)
 		return err;
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	(void)pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
-	/* an idle caller's class would leave the CPU to whoever else runs there */
-	(void)pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-	(void)pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
-	(void)pthread_attr_setschedparam(&attr, &usual);
-	err = pthread_create(&worker->thread, &attr, run, worker);
-	if (err == EPERM) { /* not everybody may leave SCHED_IDLE */
-		(void)pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED);
+	err = pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	if (!err)
 		err = pthread_create(&worker->thread, &attr, run, worker);
-	}
 	pthread_attr_destroy(&attr);
+	/*
+	 * An idle caller's class would leave the CPU to whoever else runs there. From here, and not by the attributes: a
+	 * thread that may not have its class is waited for by pthread_create(), on whatever CPU. Not everybody may leave
+	 * SCHED_IDLE.
+	 */
+	if (!err)
+		(void)pthread_setschedparam(worker->thread, SCHED_OTHER, &usual);
 	return err;
 }
 
@@ -195,17 +195,25 @@ static struct probe *probe_new(unsigned int count)
 }
 
 /* Whether it has ended in time; else it will end by itself. */
-static bool has_ended(const struct worker *worker, uint64_t deadline_ns)
+static bool has_ended(const struct worker *worker, const struct timespec *until)
 {
-	const struct timespec until = {
-		.tv_sec = (time_t)(deadline_ns / NS_PER_S),
-		.tv_nsec = (long)(deadline_ns % NS_PER_S),
-	};
-
-	if (pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+	if (pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, until) == 0)
 		return true;
 	pthread_detach(worker->thread);
 	return false;
+}
+
+/* When patience ends, by the kernel's clock: that of vly_now_ns() may be a little beside it. */
+static struct timespec patience_ends(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	uint64_t ns = (uint64_t)until.tv_nsec + CPUPAIR_PATIENCE_NS;
+
+	until.tv_sec += (time_t)(ns / NS_PER_S);
+	until.tv_nsec = (long)(ns % NS_PER_S);
+	return until;
 }
 
 /* All of them at once; the line is known of two. */
@@ -223,12 +231,14 @@ static struct cpupair look_at(const struct cpus *cpus)
 	atomic_store_explicit(&probe->holders, started + 1, memory_order_relaxed);
 	/* some without the others have nothing to do */
 	probe->deadline_ns = started == cpus->count ? vly_now_ns() + CPUPAIR_PATIENCE_NS : 0;
+	struct timespec until = patience_ends();
+
 	for (unsigned int i = 0; i < started; i++)
 		sem_post(&probe->go);
 	for (unsigned int i = 0; i < started; i++) {
 		const struct worker *worker = &probe->workers[i];
 
-		if (!has_ended(worker, probe->deadline_ns))
+		if (!has_ended(worker, &until))
 			continue;
 		struct cpupair seen = {worker->line_ns, worker->pace_op_per_ns};
 
