@@ -151,7 +151,8 @@ class Pingpong(VolleyTest):
         going = [sum(moment[pid] != 'T' for pid in pollers) for moment in moments if pollers <= moment.keys()]
         # for a moment a row goes on already and the one before it was only told to stop
         both = [count for count in going if count > 2]
-        self.assertLess(len(both), len(going) / 10, going)
+        self.assertTrue(going)
+        self.assertLess(len(both), len(going) / 2, going)
 
     def test_a_single_row_may_have_turns(self):
         """Each tells whether the cores were all ours; a window that is one piece cannot."""

@@ -28,8 +28,8 @@ def free_port(count=1):
     One that the kernel chose and that was let go of may be chosen again before the server has it, for any program's
     connection. Of these it chooses none.
     """
-    ports = outside() or range(FIRST, END)
-    while True:
-        port = random.choice(ports)
-        if port + count <= END and all(is_free(port + i) for i in range(count)):
-            return port
+    ports = set(outside())
+    starts = [port for port in ports if ports.issuperset(range(port, port + count))]
+    starts = starts or list(range(FIRST, END - count + 1))
+    random.shuffle(starts)
+    return next(port for port in starts if all(is_free(port + i) for i in range(count)))

@@ -22,8 +22,20 @@ class FreePort(unittest.TestCase):
         other = free_port(2)
         with socket.create_server(('127.0.0.1', 0)) as server:
             taken = server.getsockname()[1]
-            with mock.patch('random.choice', side_effect=[taken, taken - 1, ports.END - 1, other]):
+
+            def order(starts):
+                starts[:] = [taken, taken - 1, other]
+            with mock.patch('random.shuffle', order):
                 self.assertEqual(free_port(2), other)
+
+    def test_all_of_a_row_are_outside(self):
+        with mock.patch.object(ports, 'outside', return_value=[20000, 20001, 30000]), \
+                mock.patch.object(ports, 'is_free', return_value=True):
+            self.assertEqual({free_port(2) for _ in range(20)}, {20000})
+
+    def test_where_no_row_is_outside_any_will_do(self):
+        with mock.patch.object(ports, 'outside', return_value=[65535]):
+            self.assertTrue(ports.is_free(free_port(2)))
 
     def test_where_the_kernel_may_choose_any_it_is_still_free(self):
         with mock.patch.object(ports, 'outside', return_value=[]):
