@@ -1,6 +1,7 @@
 /* thread_commands.c - thread mode: what the Python thread asks of the engine's thread */
 #include "pyshim/thread_link.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,8 @@ static int command(struct thread_link *t, const struct command *command, const v
 {
 	size_t len = command->kind == COMMAND_SEND ? ((size_t)command->len + 7) & ~(size_t)7 : 0;
 	size_t need = sizeof(*command) + len;
+
+	assert(!bytes || command->kind == COMMAND_SEND);
 
 	if (t->writing && t->writing->room - t->writing->used < need)
 		block_is_written(t);

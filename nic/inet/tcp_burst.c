@@ -267,8 +267,11 @@ static inline uint32_t take_stamped(struct vly_inet *inet, const struct item *it
 	if (!only_timestamps(tcp, item->data + AT_TCP + VLY_TCP_BYTES, &stamp))
 		return 0;
 	/* the same twice: of what most are the compiler knows all lengths */
-	if (len == VLY_MESSAGE_BYTES ? !take(inet, item, header_len, VLY_MESSAGE_BYTES, checked)
-				     : !take(inet, item, header_len, len, checked))
+	bool taken = len == VLY_MESSAGE_BYTES
+			     ? take(inet, item, header_len, VLY_MESSAGE_BYTES, checked)
+			     : take(inet, item, header_len, len, checked);
+
+	if (!taken)
 		return 0;
 	tcp->ts_recent = stamp;
 	return len;

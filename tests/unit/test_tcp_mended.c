@@ -1,4 +1,4 @@
-/* test_tcp_mended.c - defects of TCP that the simulation found, each by itself */
+/* test_tcp_mended.c - defects of TCP that the simulation or reading found, each by itself */
 #include "nic/inet/tcp.h"
 
 #include "tests/support/tcp_rig.h"
@@ -180,5 +180,33 @@ Test(tcp_mended, fin_and_the_ack_of_ours_in_one_burst_leave_no_ack_unsent)
 	rig_settle(&rig);
 	cr_assert_eq(rig_event(&rig, VLY_CLOSED)->status, 0);
 	cr_assert_eq(peer_expect(VLY_TCP_ACK).view.ack, peer.seq);
+	rig_close(&rig);
+}
+
+/* What is in flight has no side record, and there is none for FIN: it goes when nothing is in flight any more. */
+Test(tcp_mended, fin_without_a_side_record_goes_when_a_bare_ack_empties_the_queue)
+{
+	uint32_t taken[8], count = 0;
+	struct vly_config config;
+	struct rig rig;
+	struct peer peer;
+
+	rig_config(&config);
+	rig_open_config(&rig, &config, "sides=8");
+	vly_conn conn = rig_accept(&rig, &peer);
+	struct vly_sides *sides = &rig.inet->tcp->sides;
+
+	while (sides->slab.free_count)
+		taken[count++] = vly_side_take(sides, 0);
+	rig_send(&rig, conn, 64);
+	peer.ack += peer_expect(VLY_TCP_ACK).view.payload_bytes;
+	cr_assert_eq(vly_shutdown(rig.core, conn), 0);
+	rig_poll(&rig);
+	peer_expect_nothing();
+	peer_send(&peer, VLY_TCP_ACK, NULL, 0);
+	rig_settle(&rig);
+	peer_expect(VLY_TCP_ACK | VLY_TCP_FIN);
+	while (count)
+		vly_side_put(sides, taken[--count]);
 	rig_close(&rig);
 }
