@@ -189,10 +189,7 @@ static inline __attribute__((always_inline)) bool checksum_right(const uint8_t *
 	return vly_checksum_intact(sum);
 }
 
-/*
- * The form of RFC 7323, appendix A, and not older than what was seen. Its value in
- * `*stamp`.
- */
+/* The form of RFC 7323, appendix A, and not older than what was seen. Its value in `*stamp`. */
 static inline bool only_timestamps(const struct vly_tcp *tcp, const uint8_t *options,
 				   uint32_t *stamp)
 {

@@ -22,18 +22,10 @@ struct headers {
 static_assert(sizeof(struct headers) == VLY_IPV4_BYTES + VLY_TCP_BYTES + VLY_TCP_TS_BYTES,
 	      "no padding");
 
-static inline uint64_t load64(const void *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, sizeof(word));
-	return word;
-}
-
 /* Ours first, where the record has the other's first. */
 static inline uint64_t addresses_of(const struct vly_tcp *tcp)
 {
-	uint64_t word = load64((const uint8_t *)tcp + offsetof(struct vly_tcp, raddr));
+	uint64_t word = vly_checksum_load((const uint8_t *)tcp + offsetof(struct vly_tcp, raddr));
 
 	return word << 32 | word >> 32;
 }
@@ -49,7 +41,7 @@ static inline uint32_t ports_of(const struct vly_tcp *tcp)
 /* snd_nxt, then rcv_nxt, in network order. */
 static inline uint64_t numbers_of(const struct vly_tcp *tcp)
 {
-	uint64_t word = load64((const uint8_t *)tcp + offsetof(struct vly_tcp, snd_nxt));
+	uint64_t word = vly_checksum_load((const uint8_t *)tcp + offsetof(struct vly_tcp, snd_nxt));
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	word = word << 32 | word >> 32;
