@@ -90,6 +90,14 @@ class Kernel(unittest.TestCase):
     def serve(self, more='', wires=''):
         return Process(PEER, self.nic(more, wires), 'serve', f'{OURS}:0')
 
+    def connects(self, port, count):
+        """What the peer says when its `count` connections to the kernel's port are over; then it ends by itself."""
+        done = subprocess.run([PEER, self.nic(), 'connect', f'{KERNEL}:{port}', str(count), '64'],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=PATIENCE_S, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        return done.stdout.splitlines()[-1]
+
     def connect(self, port=ECHO):
         sock = socket.create_connection((OURS, port), timeout=PATIENCE_S)
         self.addCleanup(sock.close)
@@ -250,16 +258,13 @@ class Kernel(unittest.TestCase):
         thread.start()
         try:
             port = server.getsockname()[1]
-            with Process(PEER, self.nic(), 'connect', f'{KERNEL}:{port}', str(CONNECTS),
-                         '64') as peer:
-                self.assertEqual(peer.child.stdout.readline(), f'DONE {CONNECTS} 0\n')
+            self.assertEqual(self.connects(port, CONNECTS), f'DONE {CONNECTS} 0')
         finally:
             stop.set()
             thread.join(PATIENCE_S)
 
     def test_a_connect_to_nobody_is_refused(self):
-        with Process(PEER, self.nic(), 'connect', f'{KERNEL}:4444', '10', '64') as peer:
-            self.assertEqual(peer.child.stdout.readline(), 'DONE 0 10\n')
+        self.assertEqual(self.connects(4444, 10), 'DONE 0 10')
         with self.serve(), self.assertRaises(ConnectionRefusedError):
             socket.create_connection((OURS, 4444), timeout=PATIENCE_S)
 
