@@ -303,7 +303,9 @@ static int make_loop(const struct run_spec *spec)
 		(opts.queues[0] ? opts.queues[0] : 1u) * (opts.queues[1] ? opts.queues[1] : 1u);
 
 	/* several rings are filled by chance, not evenly */
-	opts.slots = variant_loop_slots(o->connections * o->depth / rings * (rings > 1 ? 2 : 1));
+	opts.slots = variant_loop_slots(spec->variant,
+					o->connections * o->depth / rings * (rings > 1 ? 2 : 1),
+					o->size_bytes);
 	return vly_loop_make(&opts);
 }
 

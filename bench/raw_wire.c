@@ -98,7 +98,7 @@ static void on_signal(int number)
 /* As many as there is room for: the others stay in the wire, which holds the load up. */
 static void bounce(struct vly_wire *wire, uint64_t now_ns)
 {
-	struct vly_frame in[BURST], out[BURST];
+	struct vly_frame in[BURST], out[BURST + 1];
 	uint32_t room = wire->ops->tx_take(wire, now_ns, out, BURST);
 
 	if (!room)
@@ -114,6 +114,7 @@ static void bounce(struct vly_wire *wire, uint64_t now_ns)
 		memcpy(out[i].data + MAC_BYTES, in[i].data, MAC_BYTES);
 		out[i].len = in[i].len;
 		out[i].flags = 0;
+		vly_wire_built(wire, &out[i]);
 	}
 	wire->ops->tx_send(wire, now_ns, out, count);
 	wire->ops->rx_done(wire, now_ns);
@@ -195,7 +196,7 @@ static void take_back(struct raw *raw, const struct vly_frame *frame, uint64_t n
 static void poll_once(struct raw *raw, uint64_t now_ns)
 {
 	struct vly_wire *wire = raw->line.wire;
-	struct vly_frame frames[BURST];
+	struct vly_frame frames[BURST + 1];
 	uint32_t count = wire->ops->rx_burst(wire, now_ns, frames, BURST);
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -215,6 +216,7 @@ static void poll_once(struct raw *raw, uint64_t now_ns)
 		raw->head = raw->head + 1 == raw->messages ? 0 : raw->head + 1;
 		frames[i].len = raw->frame_bytes;
 		frames[i].flags = 0;
+		vly_wire_built(wire, &frames[i]);
 	}
 	raw->ready_count -= count;
 	wire->ops->tx_send(wire, now_ns, frames, count);

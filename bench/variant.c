@@ -17,8 +17,18 @@
 #define VOLLEY_LIBEXEC_DIR "/usr/local/libexec/volley"
 #endif
 
+/*
+ * At least as many as a loop has by default: 2 MiB for each direction. With few messages under way a smaller ring would be gone
+ * round while its lines are still in the other CPU's own cache, from where they take longer to come than from one that both share.
+ */
 #define LOOP_SLOTS_MIN 1024u
 #define LOOP_SLOTS_MAX 65536u
+/* Of one slot: a frame of 1,500 bytes of IP. */
+#define LOOP_SLOT_LINES 25u
+#define LOOP_SEGMENT_BYTES 1460u
+/* The ring's own, Ethernet, IP, TCP; and TCP's timestamps. */
+#define LOOP_HEADER_BYTES (2u + 14u + 20u + 20u)
+#define LOOP_STAMP_BYTES 12u
 
 int variant_file(const char *name, char *path, size_t path_bytes)
 {
@@ -55,13 +65,26 @@ static int check_file(const struct variant *variant, const struct variant_settin
 	return -ENOENT;
 }
 
-uint32_t variant_loop_slots(uint32_t messages)
+/* Cache lines of a ring that the frames of one message take. */
+static uint64_t loop_lines(const struct variant *variant, uint32_t size_bytes)
 {
-	uint32_t slots = LOOP_SLOTS_MIN;
+	bool stamps = !variant->workload && !strstr(variant->nic, "ts=0");
+	uint32_t header_bytes = LOOP_HEADER_BYTES + (stamps ? LOOP_STAMP_BYTES : 0);
+	uint64_t whole = size_bytes / LOOP_SEGMENT_BYTES;
+	uint32_t rest_bytes = size_bytes % LOOP_SEGMENT_BYTES;
 
-	while (slots < messages + LOOP_SLOTS_MIN / 2 && slots < LOOP_SLOTS_MAX)
-		slots *= 2;
-	return slots;
+	return whole * LOOP_SLOT_LINES + (rest_bytes ? (rest_bytes + header_bytes + 63) / 64 : 0);
+}
+
+uint32_t variant_loop_slots(const struct variant *variant, uint32_t messages, uint32_t size_bytes)
+{
+	uint64_t lines = messages * loop_lines(variant, size_bytes);
+	/* and some more: connects, ACKs alone */
+	uint64_t slots = lines / LOOP_SLOT_LINES + LOOP_SLOTS_MIN / 16;
+
+	if (slots < LOOP_SLOTS_MIN)
+		return LOOP_SLOTS_MIN;
+	return slots < LOOP_SLOTS_MAX ? (uint32_t)slots : LOOP_SLOTS_MAX;
 }
 
 void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,

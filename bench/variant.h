@@ -68,8 +68,8 @@ void variant_from_exec(struct variant *variant, const char *name, const char *co
 /* The address of a row's server on its loop, and the nic that either end opens on it. */
 #define VARIANT_LOOP_HOST "10.77.0.1"
 #define VARIANT_NIC_BYTES 1024
-/* Slots of a ring that holds a frame of each of so many messages in flight, so that none waits for room. */
-uint32_t variant_loop_slots(uint32_t messages);
+/* Slots of a ring with room for so many messages in flight, so that none waits for it. */
+uint32_t variant_loop_slots(const struct variant *variant, uint32_t messages, uint32_t size_bytes);
 void variant_loop_nic(const struct variant *variant, int loop, bool is_load, char *text,
 		      size_t text_bytes);
 

@@ -21,7 +21,11 @@ enum vly_loop_rss {
 
 /* All zero: the defaults. */
 struct vly_loop_opts {
-	uint32_t slots; /* frames per ring: a power of two, 16..65536; 0: 1024, less with many rings */
+	/*
+	 * Frames of the longest kind per ring, 16..65536; 0: 1024, less with many rings. Of shorter ones there is room for more:
+	 * each takes itself, from its Ethernet header on, and two bytes, rounded up to cache lines.
+	 */
+	uint32_t slots;
 	uint32_t mtu; /* bytes of an IP packet, 576..9216; 0: 1500 */
 	/* Of each side, 0: 1, at most 16. There is a ring for each pair of queues and direction. */
 	uint16_t queues[2];

@@ -26,13 +26,25 @@
 #define SLOTS_MIN 16u
 #define SLOTS_MAX 65536u
 
-/* An odd number of lines: equal offsets of consecutive slots fall into different sets. */
+/* An odd number of lines: equal offsets of consecutive frames fall into different sets. */
 static uint32_t stride_for(uint32_t mtu)
 {
-	uint32_t lines =
-		(VLY_LOOP_FRAME_AT + VLY_ETH_BYTES + mtu + VLY_CACHE_LINE - 1) / VLY_CACHE_LINE;
+	return (vly_loop_lines_of(VLY_ETH_BYTES + mtu) | 1) * VLY_CACHE_LINE;
+}
 
-	return (lines | 1) * VLY_CACHE_LINE;
+uint32_t vly_loop_lines(const struct vly_loop_head *head)
+{
+	uint32_t lines = 1;
+
+	while (lines < vly_loop_room(head))
+		lines *= 2;
+	return lines;
+}
+
+/* Of the frames of a ring. */
+static uint64_t ring_bytes(const struct vly_loop_head *head)
+{
+	return (uint64_t)vly_loop_lines(head) * VLY_CACHE_LINE + head->stride;
 }
 
 static uint64_t seats_at(void)
@@ -51,8 +63,8 @@ static uint64_t rings_at(const struct vly_loop_head *head)
 	return seats_at() + pairs_count(head) * sizeof(struct vly_loop_seat);
 }
 
-/* Slots begin on a page of their own. */
-static uint64_t slots_at(const struct vly_loop_head *head)
+/* Frames begin on a page of their own. */
+static uint64_t frames_at(const struct vly_loop_head *head)
 {
 	uint64_t end = rings_at(head) + pairs_count(head) * sizeof(struct vly_loop_ring);
 
@@ -61,7 +73,7 @@ static uint64_t slots_at(const struct vly_loop_head *head)
 
 static uint64_t bytes_for(const struct vly_loop_head *head)
 {
-	uint64_t bytes = slots_at(head) + pairs_count(head) * head->slots * head->stride;
+	uint64_t bytes = frames_at(head) + pairs_count(head) * ring_bytes(head);
 
 	return VLY_ALIGN_UP(bytes, HUGE_BYTES);
 }
@@ -88,10 +100,10 @@ struct vly_loop_ring *vly_loop_ring(const struct vly_loop_map *map, unsigned sid
 	       pair_index(&map->head, side, from, to);
 }
 
-uint8_t *vly_loop_slots(const struct vly_loop_map *map, unsigned side, unsigned from, unsigned to)
+uint8_t *vly_loop_frames(const struct vly_loop_map *map, unsigned side, unsigned from, unsigned to)
 {
-	return map->base + slots_at(&map->head) +
-	       pair_index(&map->head, side, from, to) * map->head.slots * map->head.stride;
+	return map->base + frames_at(&map->head) +
+	       pair_index(&map->head, side, from, to) * ring_bytes(&map->head);
 }
 
 /* 0: it is one of ours, and nothing in it leads outside. */
@@ -99,7 +111,7 @@ static int check_head(const struct vly_loop_head *head, uint64_t bytes)
 {
 	if (head->magic != VLY_LOOP_MAGIC || head->bytes != bytes)
 		return -EINVAL;
-	if (head->slots < SLOTS_MIN || head->slots > SLOTS_MAX || head->slots & (head->slots - 1))
+	if (head->slots < SLOTS_MIN || head->slots > SLOTS_MAX)
 		return -EINVAL;
 	if (head->mtu < VLY_WIRE_MTU_MIN || head->mtu > VLY_WIRE_MTU_MAX ||
 	    head->stride != stride_for(head->mtu))

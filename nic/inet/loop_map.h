@@ -9,22 +9,29 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "nic/inet/wire.h"
 #include "volley/loop.h"
 
 #define VLY_LOOP_MAGIC 0x706f6f6c796c6c76u
 #define VLY_LOOP_SIDES 2u
 #define VLY_LOOP_QUEUES_MAX 16
 
-/* The first two bytes of a slot; the frame follows, so that its IP header is aligned to 16. */
+/*
+ * A frame begins on a cache line with these two bytes, then itself, so that its IP header is aligned to 16. The next one
+ * begins with the first line that it leaves free, or, if it is WHOLE, as far behind as the longest frame would need.
+ */
 #define VLY_LOOP_LEN_MASK 0x3fffu
 #define VLY_LOOP_COMPLETE 0x4000u /* checksums are as good as verified: offload on both sides */
-#define VLY_LOOP_FRAME_AT 2u
+#define VLY_LOOP_WHOLE 0x8000u
+#define VLY_LOOP_FRAME_AT VLY_WIRE_PACK_AT
 
 /* Written by whoever made it, constant afterwards. A side copies and checks it once, when it opens. */
 struct vly_loop_head {
 	uint64_t magic;
-	uint64_t bytes; /* of the whole mapping */
-	uint32_t slots, stride, mtu;
+	uint64_t bytes;  /* of the whole mapping */
+	uint32_t slots;  /* whole frames that a ring has room for */
+	uint32_t stride; /* bytes of such a frame, in lines */
+	uint32_t mtu;
 	uint16_t queues[VLY_LOOP_SIDES];
 	uint8_t rss[VLY_LOOP_SIDES]; /* enum vly_loop_rss: how what a side receives is spread */
 	uint8_t spare[2];
@@ -49,7 +56,7 @@ struct vly_loop_seat {
 };
 
 /*
- * Indices run freely: head <= tail <= head + slots. Each side trusts its own only, of which it keeps
+ * Indices count lines and run freely: head <= tail <= head + vly_loop_room(). Each side trusts its own only, of which it keeps
  * a copy that the other cannot reach; the other's is checked each time it is read.
  */
 struct vly_loop_ring {
@@ -83,7 +90,25 @@ struct vly_loop_seat *vly_loop_seat(const struct vly_loop_map *map, unsigned sid
 struct vly_loop_ring *vly_loop_ring(const struct vly_loop_map *map, unsigned side, unsigned from,
 				    unsigned to);
 
-/* The slots of that ring. */
-uint8_t *vly_loop_slots(const struct vly_loop_map *map, unsigned side, unsigned from, unsigned to);
+/*
+ * The lines of that ring, vly_loop_lines() of them. Behind the last there is room for a whole frame: one that begins near the
+ * end goes on there, and the lines at the front that it counts for stay empty meanwhile.
+ */
+uint8_t *vly_loop_frames(const struct vly_loop_map *map, unsigned side, unsigned from, unsigned to);
+
+/* Lines of a ring: a power of two. */
+uint32_t vly_loop_lines(const struct vly_loop_head *head);
+
+/* Of these so many may be filled. */
+static inline uint32_t vly_loop_room(const struct vly_loop_head *head)
+{
+	return head->slots * (head->stride / VLY_CACHE_LINE);
+}
+
+/* Lines of a frame of `len` bytes. */
+static inline uint32_t vly_loop_lines_of(uint32_t len)
+{
+	return (VLY_LOOP_FRAME_AT + len + VLY_CACHE_LINE - 1) / VLY_CACHE_LINE;
+}
 
 #endif

@@ -51,7 +51,7 @@ struct vly_inet {
 	struct vly_route route;
 
 	/* frames being built: frames[0..used) are ready, [used..lent) still empty */
-	struct vly_frame out[VLY_OUT_BURST];
+	struct vly_frame out[VLY_OUT_BURST + 1]; /* one more: vly_wire_built() */
 	uint32_t out_lent, out_used;
 	bool out_full; /* tx_take lent nothing since the last push: until then it is not asked again */
 
@@ -111,7 +111,7 @@ static inline struct vly_frame *vly_out_frame(struct vly_inet *inet)
 /* It is built: `len` and `flags` are set. */
 static inline void vly_out_done(struct vly_inet *inet)
 {
-	inet->out_used++;
+	vly_wire_built(inet->wire, &inet->out[inet->out_used++]);
 }
 
 /* Hands everything built to the wire: at the end of each flush and poll. */

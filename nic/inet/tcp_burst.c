@@ -351,7 +351,7 @@ bool vly_tcp_burst(struct vly_inet *inet)
 	stage_find(inet, items, count);
 	for (uint32_t i = 0; i < VLY_MIN(count, AHEAD); i++)
 		fetch_record(&items[i]);
-	struct vly_wire_slots *ahead = &inet->wire->rx_ahead;
+	struct vly_wire_lines *ahead = &inet->wire->rx_ahead;
 	uint32_t quick = 0, bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++) {

@@ -96,15 +96,18 @@ enum vly_wire_cap {
 struct vly_wire_ops;
 
 /*
- * Slots that will be worked on next, of a wire in memory: whoever works on frames one by one prefetches one
- * of these for each (vly_wire_ahead), instead of the wire all of a burst at once, which no processor has the
- * fill buffers for. The wire moves `end`, and catches up on what was left. No other wire has any.
+ * Cache lines that will be worked on next, of a wire in memory: whoever works on frames one by one prefetches
+ * the first of a frame of `step` lines for each (vly_wire_ahead), instead of the wire all of a burst at once, which
+ * no processor has the fill buffers for. The wire moves `end`, and catches up on what was left. No other wire has any.
  */
-struct vly_wire_slots {
+struct vly_wire_lines {
 	uint8_t *base;
 	uint32_t at, end; /* prefetched before `at`; free running */
-	uint32_t mask, stride;
+	uint32_t mask, step;
 };
+
+/* A frame begins so far behind a cache line where frames lie one behind the other: vly_wire_built(). */
+#define VLY_WIRE_PACK_AT 2u
 
 /* Filled by open; constant afterwards, but for link_up. */
 struct vly_wire {
@@ -121,7 +124,10 @@ struct vly_wire {
 	const uint8_t *rss_key;    /* VLY_TOEPLITZ_KEY_BYTES: of a longer key, the first */
 	const uint16_t *rss_table; /* queues */
 	uint32_t rss_table_count;
-	struct vly_wire_slots rx_ahead, tx_ahead;
+	struct vly_wire_lines rx_ahead, tx_ahead;
+	/* Set by tx_take of a wire whose frames may lie closer than it lent them, else NULL: where its memory begins anew. */
+	uint8_t *pack_end;
+	uint64_t pack_bytes; /* of that memory */
 	uint64_t rx_dropped; /* frames the wire itself could not take: counters, written by the core */
 	uint64_t tx_dropped;
 };
@@ -182,7 +188,7 @@ struct vly_wire_ops {
 	/*
 	 * Lends up to `max` empty frames to build in, each with `len` bytes of room (mtu + 14 at
 	 * least). Fewer, or 0, is back-pressure, never an error. They lie where they will be sent
-	 * from: a slot of the loop, an mbuf. A wire prefetches them for writing.
+	 * from: a ring of the loop, an mbuf. A wire prefetches them for writing.
 	 */
 	uint32_t (*tx_take)(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
 			    uint32_t max);
@@ -232,20 +238,38 @@ static inline bool vly_wire_may_tell(const struct vly_wire_setup *setup)
 	return true;
 }
 
-/* One slot of the next burst. */
-static inline void vly_wire_ahead(struct vly_wire_slots *slots, bool to_write)
+/* The first two lines of one frame that will come or be sent. */
+static inline void vly_wire_ahead(struct vly_wire_lines *lines, bool to_write)
 {
-	if (slots->at == slots->end)
+	if ((int32_t)(lines->end - lines->at) <= 0)
 		return;
-	uint8_t *slot = slots->base + (size_t)(slots->at++ & slots->mask) * slots->stride;
+	uint8_t *line = lines->base + (size_t)(lines->at & lines->mask) * VLY_CACHE_LINE;
 
+	lines->at += lines->step;
 	if (to_write) {
-		vly_prefetch_write(slot);
-		vly_prefetch_write(slot + VLY_CACHE_LINE);
+		vly_prefetch_write(line);
+		vly_prefetch_write(line + VLY_CACHE_LINE);
 	} else {
-		vly_prefetch(slot);
-		vly_prefetch(slot + VLY_CACHE_LINE);
+		vly_prefetch(line);
+		vly_prefetch(line + VLY_CACHE_LINE);
 	}
+}
+
+/*
+ * `frame`, one of an array that tx_take lent, has its bytes and `len`: where the wire likes that, the next of them
+ * moves up to the first cache line it left free. Whoever builds frames calls it for each, in turn, or for none.
+ * It writes to the element behind the last one, too.
+ */
+static inline void vly_wire_built(const struct vly_wire *wire, struct vly_frame *frame)
+{
+	if (!wire->pack_end)
+		return;
+	uintptr_t end =
+		VLY_ALIGN_UP((uintptr_t)frame->data + frame->len, (uintptr_t)VLY_CACHE_LINE);
+
+	if (end >= (uintptr_t)wire->pack_end)
+		end -= wire->pack_bytes;
+	frame[1].data = (uint8_t *)(end + VLY_WIRE_PACK_AT);
 }
 
 /* Most wires that a stack may have. */

@@ -24,20 +24,25 @@ struct peer {
 	int pidfd;     /* -1: not watched */
 };
 
-/* One direction of one pair of queues; the copies of our own index are what counts. */
+/* One direction of one pair of queues; the copies of our own index are what counts. Indices are of lines. */
 struct end {
 	struct vly_loop_ring *ring;
-	uint8_t *slots, *slots_end;
+	uint8_t *frames;
 	uint32_t own;  /* sender: tail; receiver: head */
 	uint32_t seen; /* the other's index when it was last read */
 };
 
+/* A message's frame: what is prefetched where its length is not known yet. */
+#define LINES_GUESSED 2u
+
 struct wire {
 	struct vly_wire wire;
 	struct vly_loop_map map;
-	uint32_t mask, stride;
+	uint32_t mask;  /* of lines */
+	uint32_t room;  /* lines that may be filled */
+	uint32_t whole; /* lines of the longest frame */
 	struct end rx, tx;
-	uint32_t lent;  /* received frames that the nic has */
+	uint32_t lent;  /* lines of received frames that the nic has */
 	uint32_t taken; /* empty frames that the nic has */
 	bool lost;      /* those are the spare frame: the link is down */
 	bool broken;    /* the other side wrote what cannot be; until it opens again */
@@ -58,34 +63,27 @@ static struct wire *wire_of(struct vly_wire *wire)
 	return vly_container_of(wire, struct wire, wire);
 }
 
-static inline uint8_t *slot_at(const struct wire *w, const struct end *end, uint32_t index)
+static inline uint8_t *line_at(const struct wire *w, const struct end *end, uint32_t index)
 {
-	return end->slots + (size_t)(index & w->mask) * w->stride;
-}
-
-/* The slot behind `slot`. */
-static inline uint8_t *slot_after(const struct wire *w, const struct end *end, uint8_t *slot)
-{
-	slot += w->stride;
-	return vly_unlikely(slot == end->slots_end) ? end->slots : slot;
+	return end->frames + (size_t)(index & w->mask) * VLY_CACHE_LINE;
 }
 
 /*
- * The `count` slots from `first` on are worked on now: those that were not prefetched ahead of time are,
- * and those behind them, as far as there are `known` in all, are to be while these are worked on. A line
+ * The lines of so many frames from `first` on are worked on now: those that were not prefetched ahead of time are,
+ * and those of as many frames behind them, as far as `known`, are to be while these are worked on. A line
  * that the other core has written takes longer to come than a message takes to process.
  */
-static inline void fetch(struct vly_wire_slots *slots, uint32_t first, uint32_t count,
+static inline void fetch(struct vly_wire_lines *lines, uint32_t first, uint32_t frames,
 			 uint32_t known, bool to_write)
 {
-	if ((int32_t)(slots->at - first) < 0)
-		slots->at = first;
-	slots->end = first + count;
-	while ((int32_t)(slots->end - slots->at) > 0)
-		vly_wire_ahead(slots, to_write);
-	slots->end = first + known;
-	if ((int32_t)(slots->end - slots->at) < 0)
-		slots->end = slots->at;
+	uint32_t now = frames * lines->step;
+
+	if ((int32_t)(lines->at - first) < 0)
+		lines->at = first;
+	lines->end = first + VLY_MIN(now, known);
+	while ((int32_t)(lines->end - lines->at) > 0)
+		vly_wire_ahead(lines, to_write);
+	lines->end = first + VLY_MIN(2 * now, known);
 }
 
 /* --- the other side's life --- */
@@ -169,7 +167,7 @@ static void broken(struct wire *w)
 
 /* --- receiving --- */
 
-/* Filled slots behind those lent. */
+/* Filled lines behind those lent. */
 static uint32_t filled(struct wire *w, uint32_t want, memory_order order)
 {
 	struct end *rx = &w->rx;
@@ -180,7 +178,7 @@ static uint32_t filled(struct wire *w, uint32_t want, memory_order order)
 	/* pairs with the store in loop_tx_send() */
 	uint32_t tail = atomic_load_explicit(&rx->ring->tail, order);
 
-	if (vly_unlikely(tail - rx->own > w->map.head.slots || tail - rx->own < w->lent + known)) {
+	if (vly_unlikely(tail - rx->own > w->room || tail - rx->own < w->lent + known)) {
 		broken(w);
 		return known;
 	}
@@ -196,44 +194,82 @@ static void idle(struct wire *w, uint64_t now_ns)
 	look(w, true);
 }
 
+/* The next frames will be as long as the last one, unless it is so long that the processor sees that by itself. */
+static inline void guess(struct vly_wire_lines *ahead, uint32_t lines)
+{
+	ahead->step = vly_likely(lines <= LINES_GUESSED) ? LINES_GUESSED : LINES_GUESSED + 1;
+}
+
+static inline void lend(const struct wire *w, struct vly_frame *frame, uint8_t *line, uint16_t word)
+{
+	uint16_t complete = w->offload ? word & VLY_LOOP_COMPLETE : 0;
+
+	frame->data = line + VLY_LOOP_FRAME_AT;
+	frame->len = word & VLY_LOOP_LEN_MASK;
+	frame->flags = (uint16_t)(complete / VLY_LOOP_COMPLETE * VLY_FRAME_CHECKED);
+	frame->mss = 0;
+}
+
+/*
+ * As many as are `step` lines long, LINES_GUESSED or one more, which no length of theirs can belie: most. A branch that is
+ * foreseen leads from each to the next, where a sum would wait for its line to come.
+ */
+static inline uint32_t lend_alike(const struct wire *w, struct vly_frame *frames, uint32_t at,
+				  uint32_t count, uint32_t step)
+{
+	uint32_t i = 0;
+
+	for (; i < count; i++, at += step) {
+		uint8_t *line = line_at(w, &w->rx, at);
+		uint16_t word;
+
+		memcpy(&word, line, sizeof(word));
+		if (vly_unlikely(vly_loop_lines_of(word & (VLY_LOOP_LEN_MASK | VLY_LOOP_WHOLE)) !=
+				 step))
+			break;
+		lend(w, &frames[i], line, word);
+	}
+	return i;
+}
+
 static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
 			      uint32_t max)
 {
 	struct wire *w = wire_of(wire);
-	uint32_t known = filled(w, 2 * max, memory_order_acquire);
+	uint32_t known = filled(w, 2 * max * wire->rx_ahead.step, memory_order_acquire);
 
 	if (!known) {
 		idle(w, now_ns);
 		return 0;
 	}
-	uint32_t count = VLY_MIN(known, max);
-	uint32_t first = w->rx.own + w->lent;
-	struct vly_frame *frame = frames;
+	uint32_t at = w->rx.own + w->lent, end = at + known, step = wire->rx_ahead.step;
 
-	fetch(&wire->rx_ahead, first, count, VLY_MIN(known, count + max), false);
-	uint8_t *slot = slot_at(w, &w->rx, first);
-	uint32_t mtu = w->map.head.mtu, complete = w->offload ? VLY_LOOP_COMPLETE : 0;
+	fetch(&wire->rx_ahead, at, max, known, false);
+	uint32_t alike = lend_alike(w, frames, at, VLY_MIN(max, known / step), step), count = alike;
 
-	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->rx, slot)) {
+	at += alike * step;
+	for (uint32_t i = alike; i < max && at != end; i++, at += step) {
+		uint8_t *line = line_at(w, &w->rx, at);
 		uint16_t word;
 
-		memcpy(&word, slot, sizeof(word));
+		memcpy(&word, line, sizeof(word));
 		uint32_t len = word & VLY_LOOP_LEN_MASK;
 
-		/* what is shorter than its header wraps */
-		if (vly_unlikely(len - VLY_ETH_BYTES > mtu)) {
-			wire->rx_dropped++;
-			continue;
+		step = word & VLY_LOOP_WHOLE ? w->whole : vly_loop_lines_of(len);
+		if (vly_unlikely(step > end - at)) {
+			broken(w);
+			w->rx.seen = at; /* nothing behind it can be found */
+			break;
 		}
-		frame->data = slot + VLY_LOOP_FRAME_AT;
-		frame->len = len;
-		frame->flags =
-			(uint16_t)((word & complete) / VLY_LOOP_COMPLETE * VLY_FRAME_CHECKED);
-		frame->mss = 0;
-		frame++;
+		/* what is shorter than its header wraps */
+		if (vly_unlikely(len - VLY_ETH_BYTES > w->map.head.mtu))
+			wire->rx_dropped++;
+		else
+			lend(w, &frames[count++], line, word);
 	}
-	w->lent += count;
-	return (uint32_t)(frame - frames);
+	w->lent = at - w->rx.own;
+	guess(&wire->rx_ahead, step);
+	return count;
 }
 
 static void loop_rx_done(struct vly_wire *wire, uint64_t now_ns)
@@ -259,24 +295,24 @@ static void loop_rx_done(struct vly_wire *wire, uint64_t now_ns)
 
 /* --- sending --- */
 
+/* Lines that are free. */
 static uint32_t room(struct wire *w, uint32_t want, memory_order order)
 {
 	struct end *tx = &w->tx;
-	uint32_t slots = w->map.head.slots;
-	uint32_t free_slots = slots - (tx->own - tx->seen);
+	uint32_t free_lines = w->room - (tx->own - tx->seen);
 
-	if (free_slots >= want)
-		return free_slots;
-	/* pairs with the store in loop_rx_done(): the receiver is done with these slots */
+	if (free_lines >= want)
+		return free_lines;
+	/* pairs with the store in loop_rx_done(): the receiver is done with these lines */
 	uint32_t head = atomic_load_explicit(&tx->ring->head, order);
 
-	if (vly_unlikely(tx->own - head > slots || tx->own - head > tx->own - tx->seen)) {
+	if (vly_unlikely(tx->own - head > w->room || tx->own - head > tx->own - tx->seen)) {
 		if (!w->broken)
 			broken(w);
-		return free_slots;
+		return free_lines;
 	}
 	tx->seen = head;
-	return slots - (tx->own - head);
+	return w->room - (tx->own - head);
 }
 
 static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
@@ -291,20 +327,22 @@ static uint32_t loop_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly_
 		look(w, false);
 		w->lost = !wire->link_up;
 	}
+	wire->pack_end = NULL;
 	if (vly_unlikely(w->lost)) {
 		for (uint32_t i = 0; i < max; i++)
 			frames[i] = (struct vly_frame){.data = w->spare, .len = len};
 		return w->taken = max;
 	}
-	/* Once: VLY_MIN() looks twice, and meanwhile the other side makes room. */
-	uint32_t known = room(w, 2 * max, memory_order_acquire);
-	uint32_t count = VLY_MIN(known, max);
+	/* each with room for the longest, whatever becomes of it */
+	uint32_t known = room(w, max * w->whole, memory_order_acquire);
+	uint32_t count = vly_likely(known >= max * w->whole) ? max : known / w->whole;
 
-	fetch(&wire->tx_ahead, w->tx.own, count, VLY_MIN(known, count + max), true);
-	uint8_t *slot = slot_at(w, &w->tx, w->tx.own);
-
-	for (uint32_t i = 0; i < count; i++, slot = slot_after(w, &w->tx, slot)) {
-		frames[i].data = slot + VLY_LOOP_FRAME_AT;
+	if (!count)
+		return w->taken = 0;
+	wire->pack_end = w->tx.frames + wire->pack_bytes;
+	fetch(&wire->tx_ahead, w->tx.own, count, known, true);
+	for (uint32_t i = 0; i < count; i++) {
+		frames[i].data = line_at(w, &w->tx, w->tx.own + i * w->whole) + VLY_LOOP_FRAME_AT;
 		frames[i].len = len;
 		frames[i].flags = 0;
 		frames[i].mss = 0;
@@ -327,16 +365,23 @@ static void loop_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vl
 	}
 	if (!count)
 		return;
-	for (uint32_t i = 0; i < count; i++) {
+	/* Where they were lent, or moved up: all or none. */
+	uint8_t *second = line_at(w, tx, tx->own + vly_loop_lines_of(frames[0].len));
+	uint32_t whole = count > 1 && frames[1].data != second + VLY_LOOP_FRAME_AT ? w->whole : 0;
+	uint32_t lines = 0;
+
+	for (uint32_t i = 0; i < count; i++, tx->own += lines) {
 		uint32_t complete = frames[i].flags & VLY_FRAME_COMPLETE;
 		uint16_t word = (uint16_t)(frames[i].len |
-					   complete / VLY_FRAME_COMPLETE * VLY_LOOP_COMPLETE);
+					   complete / VLY_FRAME_COMPLETE * VLY_LOOP_COMPLETE |
+					   (whole ? VLY_LOOP_WHOLE : 0));
 
-		assert(frames[i].data == slot_at(w, tx, tx->own + i) + VLY_LOOP_FRAME_AT);
+		assert(frames[i].data == line_at(w, tx, tx->own) + VLY_LOOP_FRAME_AT);
 		assert(frames[i].len <= wire->mtu + VLY_ETH_BYTES);
 		memcpy(frames[i].data - VLY_LOOP_FRAME_AT, &word, sizeof(word));
+		lines = whole ? whole : vly_loop_lines_of(frames[i].len);
 	}
-	tx->own += count;
+	guess(&wire->tx_ahead, lines);
 	/*
 	 * The index, then `sleeping`; a receiver about to sleep does `sleeping`, then the index. Pairs
 	 * with filled() and loop_arm().
@@ -403,19 +448,17 @@ static bool loop_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
 static void take_seat(struct wire *w, unsigned side, unsigned queue, unsigned to)
 {
 	w->rx.ring = vly_loop_ring(&w->map, !side, to, queue);
-	w->rx.slots = vly_loop_slots(&w->map, !side, to, queue);
+	w->rx.frames = vly_loop_frames(&w->map, !side, to, queue);
 	w->tx.ring = vly_loop_ring(&w->map, side, queue, to);
-	w->tx.slots = vly_loop_slots(&w->map, side, queue, to);
-	w->rx.slots_end = w->rx.slots + (size_t)w->map.head.slots * w->stride;
-	w->tx.slots_end = w->tx.slots + (size_t)w->map.head.slots * w->stride;
+	w->tx.frames = vly_loop_frames(&w->map, side, queue, to);
 	w->seat = vly_loop_seat(&w->map, side, queue, to);
 	w->peer.seat = vly_loop_seat(&w->map, !side, to, queue);
 	bool again = atomic_load_explicit(&w->seat->life, memory_order_acquire) > 0;
 
 	w->tx.own = atomic_load_explicit(&w->tx.ring->tail, memory_order_acquire);
 	w->tx.seen = atomic_load_explicit(&w->tx.ring->head, memory_order_acquire);
-	if (w->tx.own - w->tx.seen > w->map.head.slots)
-		w->tx.seen = w->tx.own - w->map.head.slots;
+	if (w->tx.own - w->tx.seen > w->room)
+		w->tx.seen = w->tx.own - w->room;
 	w->rx.own = atomic_load_explicit(again ? &w->rx.ring->tail : &w->rx.ring->head,
 					 memory_order_acquire);
 	w->rx.seen = w->rx.own;
@@ -426,13 +469,13 @@ static void take_seat(struct wire *w, unsigned side, unsigned queue, unsigned to
 	atomic_store_explicit(&w->seat->state, VLY_LOOP_OPEN, memory_order_seq_cst);
 }
 
-static struct vly_wire_slots ahead_of(const struct wire *w, const struct end *end)
+static struct vly_wire_lines ahead_of(const struct wire *w, const struct end *end)
 {
-	return (struct vly_wire_slots){.base = end->slots,
+	return (struct vly_wire_lines){.base = end->frames,
 				       .at = end->own,
 				       .end = end->own,
 				       .mask = w->mask,
-				       .stride = w->stride};
+				       .step = LINES_GUESSED};
 }
 
 static void loop_close(struct vly_wire *wire)
@@ -469,10 +512,12 @@ int vly_loop_part_open(const struct vly_loop_part *part, struct vly_wire **wire)
 			 .queues = part->map->head.queues[part->side],
 			 .mac = {2, 0x10, 0, 0, (uint8_t)part->side, 1},
 			 /* what is sent before the other side opens waits for it */
-			 .link_up = true},
+			 .link_up = true,
+			 .pack_bytes = (uint64_t)vly_loop_lines(&part->map->head) * VLY_CACHE_LINE},
 		.map = *part->map,
-		.mask = part->map->head.slots - 1,
-		.stride = part->map->head.stride,
+		.mask = vly_loop_lines(&part->map->head) - 1,
+		.room = vly_loop_room(&part->map->head),
+		.whole = part->map->head.stride / VLY_CACHE_LINE,
 		.offload = part->offload,
 		.part = part->part,
 		.fd = part->fd,

@@ -95,13 +95,12 @@ int main(int argc, char **argv)
 {
 	uint32_t connections = argc > 1 ? (uint32_t)atoi(argv[1]) : 1000;
 	uint64_t messages = argc > 2 ? strtoull(argv[2], NULL, 10) : 100000;
-	struct vly_loop_opts opts = {.slots = 1024};
+	/* room for a frame of two lines each, of which a slot has 25 */
+	struct vly_loop_opts opts = {.slots = connections / 12 + 1024};
 	struct pingpong_params params = {
 		.connections = connections, .connecting_max = 128, .size_bytes = 64, .depth = 1};
 	vly_conn listener;
 
-	while (opts.slots < connections && opts.slots < 65536)
-		opts.slots *= 2;
 	int loop = vly_loop_make(&opts);
 
 	check(loop, "loop");

@@ -24,7 +24,7 @@
 #define PORTS 16u /* of the server: a client's address has 48 K ports towards each */
 #define FIRST_PORT 7000u
 #define PER_ADDRESS 300000u
-#define SLOTS 16384u   /* of the loop, each way */
+#define SLOTS 2048u    /* of the loop, each way: whole frames */
 #define TOGETHER 4096u /* opening, closing, or with a message under way */
 #define STALL_S 60u
 #define COUNTS_MAX 16

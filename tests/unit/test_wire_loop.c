@@ -9,51 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "nic/inet/loop_map.h"
 #include "tests/support/leak.h"
-#include "tests/support/wire_rig.h"
+#include "tests/support/loop_rig.h"
 
 TestSuite(wire_loop, .fini = vly_leak_gate, .timeout = 120);
-
-/* Both sides in this process. */
-struct pair {
-	int fd;
-	char text[2][128];
-	struct wire_rig rig[2];
-	struct vly_wire *wire[2];
-	struct vly_loop_map map; /* a third look at the memory */
-};
-
-static void open_side(struct pair *p, unsigned side, const char *more)
-{
-	snprintf(p->text[side], sizeof(p->text[side]), "inet:loop,fd=%d,side=%u%s", p->fd, side,
-		 more);
-	rig_open(&p->rig[side], p->text[side], 1);
-	p->wire[side] = rig_wire(&p->rig[side], 0);
-}
-
-static void close_side(struct pair *p, unsigned side)
-{
-	p->wire[side]->ops->close(p->wire[side]);
-	rig_close(&p->rig[side]);
-}
-
-static void open_pair(struct pair *p, const struct vly_loop_opts *opts, const char *more)
-{
-	p->fd = vly_loop_make(opts);
-	cr_assert_geq(p->fd, 0);
-	cr_assert_eq(vly_loop_map_open(&p->map, p->fd), 0);
-	open_side(p, 0, more);
-	open_side(p, 1, more);
-}
-
-static void close_pair(struct pair *p)
-{
-	close_side(p, 0);
-	close_side(p, 1);
-	vly_loop_map_close(&p->map);
-	vly_loop_close(p->fd);
-}
 
 Test(wire_loop, frames_arrive_whole_and_in_order_both_ways)
 {
@@ -167,14 +126,15 @@ Test(wire_loop, an_index_that_wraps_is_as_good_as_any)
 
 Test(wire_loop, foreign_indices_out_of_range_end_the_link_and_touch_nothing)
 {
-	static const uint32_t lies[] = {1025, 5000, UINT32_MAX, UINT32_MAX - 5, 1u << 31};
+	/* a ring has room for 1,024 frames of 25 lines */
+	static const uint32_t lies[] = {25601, 50000, UINT32_MAX, UINT32_MAX - 5, 1u << 31};
 	struct vly_frame frames[64];
 
 	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		struct pair p;
 
 		open_pair(&p, NULL, "");
-		/* as seen by the receiver: more than there are slots, or fewer than before */
+		/* as seen by the receiver: more than there are lines, or fewer than before */
 		atomic_store(&vly_loop_ring(&p.map, 0, 0, 0)->tail, lies[i]);
 		cr_assert_eq(wire_receive(p.wire[1], frames, 64, 0), 0, "%u", lies[i]);
 		cr_assert_not(p.wire[1]->link_up);
@@ -202,10 +162,10 @@ Test(wire_loop, frames_with_lengths_that_cannot_be_are_dropped)
 	open_pair(&p, NULL, "");
 	for (size_t i = 0; i < 4; i++) {
 		uint32_t at = atomic_load(&vly_loop_ring(&p.map, 0, 0, 0)->tail);
+		uint16_t word = lies[i] | VLY_LOOP_WHOLE;
 
 		cr_assert_eq(wire_send(p.wire[0], p.wire[1]->mac, 60, 7, 2, 0), 2);
-		memcpy(vly_loop_slots(&p.map, 0, 0, 0) + (size_t)at * p.map.head.stride, &lies[i],
-		       2);
+		memcpy(vly_loop_frames(&p.map, 0, 0, 0) + (size_t)at * VLY_CACHE_LINE, &word, 2);
 		cr_assert_eq(wire_receive(p.wire[1], frames, 8, 0), 1);
 		cr_assert_eq(frame_number(&frames[0]), 8);
 		cr_assert_eq(p.wire[1]->rx_dropped, i + 1);
@@ -555,8 +515,8 @@ Test(wire_loop, its_descriptors_are_out_of_the_way_of_those_that_parents_hand_ov
 Test(wire_loop, what_cannot_be_made_is_refused)
 {
 	static const struct vly_loop_opts wrong[] = {
-		{.slots = 15},       {.slots = 100}, {.slots = 8},
-		{.slots = 1u << 17}, {.mtu = 100},   {.mtu = 9217},
+		{.slots = 15},       {.slots = 8}, {.slots = 65537},
+		{.slots = 1u << 17}, {.mtu = 100}, {.mtu = 9217},
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
