@@ -23,7 +23,8 @@ enum vly_loop_rss {
 struct vly_loop_opts {
 	/*
 	 * Frames of the longest kind per ring, 16..65536; 0: 1024, less with many rings. Of shorter ones there is room for more:
-	 * each takes itself, from its Ethernet header on, and two bytes, rounded up to cache lines.
+	 * each takes itself, from its Ethernet header on, and two bytes, rounded up to cache lines. A ring's memory is the next
+	 * power of two of all its lines: 2 MiB by default.
 	 */
 	uint32_t slots;
 	uint32_t mtu; /* bytes of an IP packet, 576..9216; 0: 1500 */

@@ -26,10 +26,13 @@
 #define SLOTS_MIN 16u
 #define SLOTS_MAX 65536u
 
-/* An odd number of lines: equal offsets of consecutive frames fall into different sets. */
+/*
+ * More than the longest frame has, so that the place behind a WHOLE frame is never the one right behind it; and an odd number
+ * of lines: equal offsets of consecutive frames fall into different sets.
+ */
 static uint32_t stride_for(uint32_t mtu)
 {
-	return (vly_loop_lines_of(VLY_ETH_BYTES + mtu) | 1) * VLY_CACHE_LINE;
+	return ((vly_loop_lines_of(VLY_ETH_BYTES + mtu) + 1) | 1) * VLY_CACHE_LINE;
 }
 
 uint32_t vly_loop_lines(const struct vly_loop_head *head)

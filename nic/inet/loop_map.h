@@ -12,13 +12,13 @@
 #include "nic/inet/wire.h"
 #include "volley/loop.h"
 
-#define VLY_LOOP_MAGIC 0x706f6f6c796c6c76u
+#define VLY_LOOP_MAGIC 0x326f6f6c796c6c76u
 #define VLY_LOOP_SIDES 2u
 #define VLY_LOOP_QUEUES_MAX 16
 
 /*
  * A frame begins on a cache line with these two bytes, then itself, so that its IP header is aligned to 16. The next one
- * begins with the first line that it leaves free, or, if it is WHOLE, as far behind as the longest frame would need.
+ * begins with the first line that it leaves free, or, if it is WHOLE, `stride` behind it, which is more than any frame needs.
  */
 #define VLY_LOOP_LEN_MASK 0x3fffu
 #define VLY_LOOP_COMPLETE 0x4000u /* checksums are as good as verified: offload on both sides */
@@ -30,7 +30,7 @@ struct vly_loop_head {
 	uint64_t magic;
 	uint64_t bytes;  /* of the whole mapping */
 	uint32_t slots;  /* whole frames that a ring has room for */
-	uint32_t stride; /* bytes of such a frame, in lines */
+	uint32_t stride; /* bytes from one such frame to the next */
 	uint32_t mtu;
 	uint16_t queues[VLY_LOOP_SIDES];
 	uint8_t rss[VLY_LOOP_SIDES]; /* enum vly_loop_rss: how what a side receives is spread */

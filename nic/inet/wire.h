@@ -188,7 +188,8 @@ struct vly_wire_ops {
 	/*
 	 * Lends up to `max` empty frames to build in, each with `len` bytes of room (mtu + 14 at
 	 * least). Fewer, or 0, is back-pressure, never an error. They lie where they will be sent
-	 * from: a ring of the loop, an mbuf. A wire prefetches them for writing.
+	 * from: a ring of the loop, an mbuf. A wire prefetches them for writing. Where it has set `pack_end` they may
+	 * be moved together, by vly_wire_built().
 	 */
 	uint32_t (*tx_take)(struct vly_wire *wire, uint64_t now_ns, struct vly_frame *frames,
 			    uint32_t max);

@@ -40,7 +40,7 @@ struct wire {
 	struct vly_loop_map map;
 	uint32_t mask;  /* of lines */
 	uint32_t room;  /* lines that may be filled */
-	uint32_t whole; /* lines of the longest frame */
+	uint32_t whole; /* lines that each frame is lent */
 	struct end rx, tx;
 	uint32_t lent;  /* lines of received frames that the nic has */
 	uint32_t taken; /* empty frames that the nic has */
@@ -117,12 +117,14 @@ static void meet(struct wire *w, uint32_t life)
 {
 	pid_t pid = (pid_t)atomic_load_explicit(&w->peer.seat->pid, memory_order_acquire);
 
+	if (w->broken && w->lent)
+		return; /* first its frames go back: the next look comes soon */
 	unwatch(w);
 	w->peer.life = life;
-	if (w->broken && !w->lent) {
+	if (w->broken) {
 		/* It begins where its index stands, wherever that is. */
 		w->rx.own = atomic_load_explicit(&w->rx.ring->tail, memory_order_acquire);
-		w->rx.seen = w->rx.own;
+		w->rx.seen = w->wire.rx_ahead.at = w->wire.rx_ahead.end = w->rx.own;
 		atomic_store_explicit(&w->rx.ring->head, w->rx.own, memory_order_release);
 		w->broken = false;
 	}
@@ -194,10 +196,16 @@ static void idle(struct wire *w, uint64_t now_ns)
 	look(w, true);
 }
 
-/* The next frames will be as long as the last one, unless it is so long that the processor sees that by itself. */
+/* The next frames will be as far apart as the last ones. */
 static inline void guess(struct vly_wire_lines *ahead, uint32_t lines)
 {
-	ahead->step = vly_likely(lines <= LINES_GUESSED) ? LINES_GUESSED : LINES_GUESSED + 1;
+	ahead->step = VLY_MAX(lines, LINES_GUESSED);
+}
+
+/* The first two bytes of a frame: once, for the other side may change them meanwhile. */
+static inline uint16_t word_at(const uint8_t *line)
+{
+	return __atomic_load_n((const uint16_t *)(const void *)line, __ATOMIC_RELAXED);
 }
 
 static inline void lend(const struct wire *w, struct vly_frame *frame, uint8_t *line, uint16_t word)
@@ -211,7 +219,7 @@ static inline void lend(const struct wire *w, struct vly_frame *frame, uint8_t *
 }
 
 /*
- * As many as are `step` lines long, LINES_GUESSED or one more, which no length of theirs can belie: most. A branch that is
+ * As many as are `step` lines long, LINES_GUESSED or one more, of which every length is good: most. A branch that is
  * foreseen leads from each to the next, where a sum would wait for its line to come.
  */
 static inline uint32_t lend_alike(const struct wire *w, struct vly_frame *frames, uint32_t at,
@@ -221,9 +229,8 @@ static inline uint32_t lend_alike(const struct wire *w, struct vly_frame *frames
 
 	for (; i < count; i++, at += step) {
 		uint8_t *line = line_at(w, &w->rx, at);
-		uint16_t word;
+		uint16_t word = word_at(line);
 
-		memcpy(&word, line, sizeof(word));
 		if (vly_unlikely(vly_loop_lines_of(word & (VLY_LOOP_LEN_MASK | VLY_LOOP_WHOLE)) !=
 				 step))
 			break;
@@ -242,7 +249,8 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 		idle(w, now_ns);
 		return 0;
 	}
-	uint32_t at = w->rx.own + w->lent, end = at + known, step = wire->rx_ahead.step;
+	uint32_t at = w->rx.own + w->lent, end = at + known;
+	uint32_t step = VLY_MIN(wire->rx_ahead.step, LINES_GUESSED + 1);
 
 	fetch(&wire->rx_ahead, at, max, known, false);
 	uint32_t alike = lend_alike(w, frames, at, VLY_MIN(max, known / step), step), count = alike;
@@ -250,9 +258,7 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 	at += alike * step;
 	for (uint32_t i = alike; i < max && at != end; i++, at += step) {
 		uint8_t *line = line_at(w, &w->rx, at);
-		uint16_t word;
-
-		memcpy(&word, line, sizeof(word));
+		uint16_t word = word_at(line);
 		uint32_t len = word & VLY_LOOP_LEN_MASK;
 
 		step = word & VLY_LOOP_WHOLE ? w->whole : vly_loop_lines_of(len);
@@ -365,7 +371,7 @@ static void loop_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vl
 	}
 	if (!count)
 		return;
-	/* Where they were lent, or moved up: all or none. */
+	/* Where they were lent, or moved up: all or none, and never both, see stride_for(). */
 	uint8_t *second = line_at(w, tx, tx->own + vly_loop_lines_of(frames[0].len));
 	uint32_t whole = count > 1 && frames[1].data != second + VLY_LOOP_FRAME_AT ? w->whole : 0;
 	uint32_t lines = 0;
@@ -434,7 +440,8 @@ static bool loop_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
 	state = atomic_load_explicit(&w->peer.seat->state, memory_order_seq_cst);
 	life = atomic_load_explicit(&w->peer.seat->life, memory_order_seq_cst);
 	if (filled(w, UINT32_MAX, memory_order_seq_cst) == 0 &&
-	    !(tx_wanted && (!wire->link_up || room(w, UINT32_MAX, memory_order_seq_cst))) &&
+	    !(tx_wanted &&
+	      (!wire->link_up || room(w, UINT32_MAX, memory_order_seq_cst) >= w->whole)) &&
 	    !(state == VLY_LOOP_OPEN && life != w->peer.life) &&
 	    !(state == VLY_LOOP_CLOSED && wire->link_up))
 		return true;

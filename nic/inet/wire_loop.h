@@ -6,8 +6,8 @@
 
 /*
  * inet:loop,fd=N,side=0|1[,csum=none|offload]: the loop that vly_loop_make() returned as N. Frames are
- * built in the slots where the other side reads them: sending is a store of the index, as if by DMA,
- * and receiving lends the slots themselves until the next rx_done. A full ring back-pressures; nothing
+ * built in the ring where the other side reads them: sending is a store of the index, as if by DMA,
+ * and receiving lends that memory itself until the next rx_done. A full ring back-pressures; nothing
  * is dropped between sides that are there. When the other side closes or dies the link is down, and
  * what is sent is lost, until it is opened again.
  *

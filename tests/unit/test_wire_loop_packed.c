@@ -144,25 +144,25 @@ Test(wire_loop_packed, what_is_built_while_the_link_is_down_stays_in_the_spare_f
 	close_pair(&p);
 }
 
-Test(wire_loop_packed, below_another_wire_frames_lie_where_they_were_lent)
+static void check_below(uint32_t mtu)
 {
-	static const uint32_t lens[] = {118, 60, 700};
+	const uint32_t lens[] = {mtu + VLY_ETH_BYTES, 60, 500};
 	struct pair p;
 	struct wire_rig above;
 	struct vly_frame frames[64];
 	char text[128];
 
-	p.fd = vly_loop_make(NULL);
+	p.fd = vly_loop_make(&(struct vly_loop_opts){.mtu = mtu, .slots = 64});
 	cr_assert_eq(vly_loop_map_open(&p.map, p.fd), 0);
 	snprintf(text, sizeof(text), "inet:impair,loop,fd=%d,side=0", p.fd);
 	rig_open(&above, text, 1);
 	struct vly_wire *wire = rig_wire(&above, 0);
 
 	open_side(&p, 1, "");
-	for (uint32_t sent = 0; sent < 3000; sent += 30) {
+	for (uint32_t sent = 0; sent < 900; sent += 30) {
 		cr_assert_eq(send_packed(wire, p.wire[1]->mac, lens, 3, sent, 30), 30);
 		cr_assert_null(wire->pack_end);
-		cr_assert_eq(wire_receive(p.wire[1], frames, 64, 0), 30);
+		cr_assert_eq(wire_receive(p.wire[1], frames, 64, 0), 30, "mtu %u", mtu);
 		for (uint32_t i = 0; i < 30; i++) {
 			cr_assert_eq(frame_number(&frames[i]), sent + i);
 			cr_assert(frame_intact(&frames[i], lens[(sent + i) % 3]));
@@ -173,4 +173,124 @@ Test(wire_loop_packed, below_another_wire_frames_lie_where_they_were_lent)
 	close_side(&p, 1);
 	vly_loop_map_close(&p.map);
 	vly_loop_close(p.fd);
+}
+
+Test(wire_loop_packed, below_another_wire_frames_lie_where_they_were_lent)
+{
+	/* frames of the longest kind have odd and even numbers of lines */
+	static const uint32_t mtus[] = {576, 1280, 1400, 1500, 4000, 9000, 9216};
+
+	for (size_t i = 0; i < sizeof(mtus) / sizeof(mtus[0]); i++)
+		check_below(mtus[i]);
+}
+
+Test(wire_loop_packed, frames_of_the_longest_kind_are_packed_too)
+{
+	static const uint32_t lens[] = {9014, 60, 9014};
+	struct pair p;
+	struct vly_frame frames[64];
+
+	open_pair(&p, &(struct vly_loop_opts){.mtu = 9000, .slots = 16}, "");
+	for (uint32_t sent = 0; sent < 900; sent += 9) {
+		cr_assert_eq(send_packed(p.wire[0], p.wire[1]->mac, lens, 3, sent, 9), 9);
+		cr_assert_eq(wire_receive(p.wire[1], frames, 64, 0), 9);
+		for (uint32_t i = 0; i < 9; i++)
+			cr_assert(frame_number(&frames[i]) == sent + i &&
+				  frame_intact(&frames[i], lens[(sent + i) % 3]));
+	}
+	close_pair(&p);
+}
+
+Test(wire_loop_packed, what_is_too_short_for_a_header_is_dropped_and_the_next_is_found)
+{
+	static const uint32_t lens[] = {13, 60, 118};
+	struct pair p;
+	struct vly_frame frames[8];
+
+	open_pair(&p, NULL, "");
+	cr_assert_eq(send_packed(p.wire[0], p.wire[1]->mac, lens, 3, 0, 6), 6);
+	cr_assert_eq(wire_receive(p.wire[1], frames, 8, 0), 4);
+	for (uint32_t i = 0; i < 4; i++)
+		cr_assert_eq(frames[i].len, lens[1 + i % 2]);
+	cr_assert_eq(p.wire[1]->rx_dropped, 2);
+	cr_assert(p.wire[1]->link_up);
+	close_pair(&p);
+}
+
+Test(wire_loop_packed, an_index_that_wraps_is_as_good_as_any)
+{
+	static const uint32_t lens[] = {118};
+	struct pair p;
+	struct vly_frame frames[64];
+	uint32_t sent = 0, received = 0;
+
+	p.fd = vly_loop_make(NULL);
+	cr_assert_eq(vly_loop_map_open(&p.map, p.fd), 0);
+	struct vly_loop_ring *ring = vly_loop_ring(&p.map, 0, 0, 0);
+
+	atomic_store(&ring->tail, UINT32_MAX - 100);
+	atomic_store(&ring->head, UINT32_MAX - 100);
+	open_side(&p, 0, "");
+	open_side(&p, 1, "");
+	while (received < 3000) {
+		sent += send_packed(p.wire[0], p.wire[1]->mac, lens, 1, sent, 50);
+		uint32_t got = wire_receive(p.wire[1], frames, 64, 0);
+
+		for (uint32_t i = 0; i < got; i++)
+			cr_assert_eq(frame_number(&frames[i]), received++);
+	}
+	close_pair(&p);
+}
+
+Test(wire_loop_packed, who_waits_for_room_for_a_whole_frame_may_sleep_with_less)
+{
+	static const uint32_t lens[] = {118};
+	struct pair p;
+	struct vly_frame frames[64];
+	uint32_t sent = 0, got;
+
+	open_pair(&p, &(struct vly_loop_opts){.slots = 64}, "");
+	struct vly_wire *a = p.wire[0], *b = p.wire[1];
+
+	while ((got = send_packed(a, b->mac, lens, 1, sent, 64)))
+		sent += got;
+	cr_assert_neq((64 * 25 - 2 * sent), 0, "some lines are free");
+	cr_assert(a->ops->arm(a, 0, true), "and no use");
+	cr_assert_eq(wire_receive(b, frames, 64, 0), 64);
+	b->ops->rx_done(b, 0);
+	cr_assert(wire_rings(a));
+	a->ops->disarm(a);
+	cr_assert_eq(send_packed(a, b->mac, lens, 1, sent, 1), 1);
+	close_pair(&p);
+}
+
+Test(wire_loop_packed, a_side_that_opens_again_is_met_once_what_it_sent_before_has_gone_back)
+{
+	static const uint32_t lens[] = {118};
+	const uint16_t lie = 0x3fff;
+	struct pair p;
+	struct vly_frame frames[8];
+
+	open_pair(&p, NULL, "");
+	struct vly_wire *b = p.wire[1];
+
+	cr_assert_eq(send_packed(p.wire[0], b->mac, lens, 1, 0, 3), 3);
+	memcpy(vly_loop_frames(&p.map, 0, 0, 0) + (size_t)4 * VLY_CACHE_LINE, &lie, sizeof(lie));
+	b->ops->rx_done(b, 0);
+	cr_assert_eq(b->ops->rx_burst(b, 0, frames, 8), 2);
+	cr_assert_not(b->link_up);
+	close_side(&p, 0);
+	open_side(&p, 0, "");
+	/* it looks, while it still has two of the frames */
+	cr_assert_eq(b->ops->tx_take(b, 0, frames, 1), 1);
+	b->ops->tx_send(b, 0, frames, 0);
+	cr_assert_not(b->link_up);
+	b->ops->rx_done(b, 0);
+	cr_assert_eq(b->ops->tx_take(b, 0, frames, 1), 1);
+	b->ops->tx_send(b, 0, frames, 0);
+	cr_assert(b->link_up);
+	cr_assert_eq(send_packed(p.wire[0], b->mac, lens, 1, 9, 1), 1);
+	cr_assert_eq(wire_receive(b, frames, 8, 0), 1);
+	cr_assert_eq(frame_number(&frames[0]), 9);
+	close_pair(&p);
 }
