@@ -29,6 +29,8 @@
 /* The ring's own, Ethernet, IP, TCP; and TCP's timestamps. */
 #define LOOP_HEADER_BYTES (2u + 14u + 20u + 20u)
 #define LOOP_STAMP_BYTES 12u
+/* Of a frame without TCP: what tells it from others. */
+#define LOOP_MARK_BYTES 16u
 
 int variant_file(const char *name, char *path, size_t path_bytes)
 {
@@ -69,6 +71,9 @@ static int check_file(const struct variant *variant, const struct variant_settin
 static uint64_t loop_lines(const struct variant *variant, uint32_t size_bytes)
 {
 	bool stamps = !variant->workload && !strstr(variant->nic, "ts=0");
+
+	if (variant->workload && size_bytes < LOOP_MARK_BYTES)
+		size_bytes = LOOP_MARK_BYTES;
 	uint32_t header_bytes = LOOP_HEADER_BYTES + (stamps ? LOOP_STAMP_BYTES : 0);
 	uint64_t whole = size_bytes / LOOP_SEGMENT_BYTES;
 	uint32_t rest_bytes = size_bytes % LOOP_SEGMENT_BYTES;

@@ -247,7 +247,7 @@ static void forward_one(struct vly_relay *r, uint64_t now_ns, uint32_t from)
 {
 	struct vly_ring *ring = vly_relay_out(r->share, from);
 	struct vly_wire *below = r->below;
-	struct vly_frame frames[BURST];
+	struct vly_frame frames[BURST + 1];
 	uint32_t count = vly_ring_peek(ring, BURST);
 	uint32_t lent = count ? below->ops->tx_take(below, now_ns, frames, count) : 0;
 
@@ -258,6 +258,7 @@ static void forward_one(struct vly_relay *r, uint64_t now_ns, uint32_t from)
 		frames[i].len = slot->len;
 		frames[i].flags = slot->flags;
 		frames[i].mss = 0;
+		vly_wire_built(below, &frames[i]);
 	}
 	r->out_full = r->out_full || lent < count;
 	if (!lent)
@@ -338,6 +339,10 @@ static uint32_t relay_tx_take(struct vly_wire *wire, uint64_t now_ns, struct vly
 				  : take_out(r, frames, max);
 
 	r->taken = count > 0;
+	if (r->below) {
+		wire->pack_end = r->below->pack_end;
+		wire->pack_bytes = r->below->pack_bytes;
+	}
 	return count;
 }
 

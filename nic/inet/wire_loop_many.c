@@ -88,7 +88,7 @@ static uint16_t queue_of(struct wire *w, const uint8_t *data, uint32_t len)
 static bool push_burst(struct wire *w, uint64_t now_ns, uint16_t to)
 {
 	struct vly_wire *part = w->parts[to];
-	struct vly_frame frames[BURST];
+	struct vly_frame frames[BURST + 1];
 	uint32_t lent = part->ops->tx_take(part, now_ns, frames, VLY_MIN(w->waits[to], BURST));
 	uint32_t made = 0;
 
@@ -102,6 +102,7 @@ static bool push_burst(struct wire *w, uint64_t now_ns, uint16_t to)
 		memcpy(frames[made].data, from->data, from->len);
 		frames[made].len = from->len;
 		frames[made].flags = from->flags;
+		vly_wire_built(part, &frames[made]);
 		from->len = 0;
 		made++;
 	}

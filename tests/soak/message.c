@@ -101,6 +101,8 @@ int main(int argc, char **argv)
 		.connections = connections, .connecting_max = 128, .size_bytes = 64, .depth = 1};
 	vly_conn listener;
 
+	if (opts.slots > 65536)
+		opts.slots = 65536;
 	int loop = vly_loop_make(&opts);
 
 	check(loop, "loop");
