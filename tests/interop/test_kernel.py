@@ -95,7 +95,7 @@ class Kernel(unittest.TestCase):
         done = subprocess.run([PEER, self.nic(), 'connect', f'{KERNEL}:{port}', str(count), '64'],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, timeout=PATIENCE_S, check=False)
-        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.splitlines()[-1]
 
     def connect(self, port=ECHO):
