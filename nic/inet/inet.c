@@ -394,7 +394,8 @@ static bool inet_has_work(struct vly_nic *nic)
 	struct vly_inet *inet = vly_inet_of(nic);
 	const struct vly_tcp_core *tcp = inet->tcp;
 
-	return tcp->acks_count || tcp->sides.ready_count || vly_udp_has_work(inet) ||
+	return inet->refused || tcp->acks_count || tcp->sides.ready_count ||
+	       vly_udp_has_work(inet) ||
 	       (tcp->minis.lists[VLY_MINI_WAITING].count && nic->env->conns.slab.free_count) ||
 	       inet->wire->ops->has_work(inet->wire, inet->now_ns);
 }

@@ -142,7 +142,7 @@ void vly_inet_embedded_begin(struct vly_inet *inet)
 {
 	if (inet->armed)
 		inet->wire->ops->disarm(inet->wire);
-	inet->armed = false;
+	inet->armed = inet->refused = false;
 }
 
 void vly_inet_embedded_end(struct vly_inet *inet)
@@ -152,6 +152,8 @@ void vly_inet_embedded_end(struct vly_inet *inet)
 	if (due_ns != UINT64_MAX)
 		vly_inet_watch(inet, due_ns);
 	inet->armed = vly_inet_arm(inet);
+	/* without a descriptor nothing ever arms: then the outer loop has its own ways */
+	inet->refused = !inet->armed && inet->wire->ops->fd(inet->wire) >= 0;
 }
 
 int vly_inet_watch_fd(struct vly_inet *inet, struct vly_conn_head *head, int fd, short poll_events)

@@ -70,6 +70,7 @@ struct vly_inet {
 	uint64_t looked_ns;     /* when vly_inet_look() last did */
 	bool embedded;          /* vly_core_fd() was called */
 	bool armed;             /* embedded: the wire is */
+	bool refused;           /* embedded: it would not be, something is there that has_work() need not know of: room */
 	/* vly_ip_begin .. vly_ip_end */
 	struct vly_hop *begun_hop;
 	uint8_t *begun;

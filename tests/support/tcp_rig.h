@@ -38,6 +38,8 @@ struct hand {
 	uint32_t in_head, in_tail, in_lent, out_head, out_tail;
 	uint32_t room;  /* frames that tx_take lends at most */
 	uint32_t asked; /* calls of tx_take */
+	int fd;         /* what it says, -1 */
+	bool arms;
 	bool answers_arp;
 	bool moved; /* the peer has another address, which is the last one's but for its end */
 	uint64_t slow_ns;  /* the clock moves on by so much while a burst is received */
@@ -182,13 +184,13 @@ static inline bool hand_has_work(struct vly_wire *wire, uint64_t now_ns)
 static inline int hand_fd(struct vly_wire *wire)
 {
 	(void)wire;
-	return -1;
+	return hand.fd;
 }
 
 static inline bool hand_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
 {
 	(void)wire, (void)now_ns, (void)tx_wanted;
-	return false;
+	return hand.arms;
 }
 
 static inline void hand_disarm(struct vly_wire *wire)
@@ -215,6 +217,7 @@ static inline int hand_open(const struct vly_wire_setup *setup, struct vly_wire 
 		.out = calloc(HAND_FRAMES, sizeof(*hand.out)),
 		.cutter = calloc(1, sizeof(*hand.cutter)),
 		.room = VLY_OUT_BURST,
+		.fd = -1,
 		.answers_arp = true,
 	};
 	hand.wire.mac[0] = 2;

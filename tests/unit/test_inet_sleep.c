@@ -61,3 +61,27 @@ Test(inet_sleep, embedded_core_looks_before_the_outer_loop_may_sleep)
 	rig_close(&rig);
 	close(fd);
 }
+
+/* What has come may be room to send in, of which nobody asks has_work(). */
+Test(inet_sleep, embedded_core_whose_wire_would_not_arm_keeps_the_outer_loop_awake)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct pollfd outer = {.events = POLLIN};
+	struct rig rig;
+
+	rig_open(&rig, "");
+	outer.fd = vly_core_fd(rig.core);
+	cr_assert_geq(outer.fd, 0);
+	hand.fd = fd;
+	for (int round = 0; round < 3; round++) {
+		hand.arms = true;
+		cr_assert_eq(ready_after(&rig, 1), 0);
+		cr_assert_eq(ready_after(&rig, 1), 0);
+		cr_assert_eq(poll(&outer, 1, 0), 0);
+		hand.arms = false;
+		cr_assert_eq(ready_after(&rig, 1), 0);
+		cr_assert_eq(poll(&outer, 1, 0), 1);
+	}
+	rig_close(&rig);
+	close(fd);
+}
