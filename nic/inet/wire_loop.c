@@ -196,10 +196,17 @@ static void idle(struct wire *w, uint64_t now_ns)
 	look(w, true);
 }
 
-/* The next frames will be as far apart as the last ones. */
-static inline void guess(struct vly_wire_lines *ahead, uint32_t lines)
+/*
+ * The next frames will be as far apart as the last one from the one at `next`. Of long ones the first lines are prefetched:
+ * anew from there where they begin and end, for only there it is known which lines these are.
+ */
+static inline void guess(struct vly_wire_lines *ahead, uint32_t lines, uint32_t next)
 {
-	ahead->step = VLY_MAX(lines, LINES_GUESSED);
+	uint32_t step = VLY_MAX(lines, LINES_GUESSED);
+
+	if (vly_unlikely(step > LINES_GUESSED + 1 || ahead->step > LINES_GUESSED + 1))
+		ahead->at = ahead->end = next;
+	ahead->step = step;
 }
 
 /* The first two bytes of a frame: once, for the other side may change them meanwhile. */
@@ -274,7 +281,7 @@ static uint32_t loop_rx_burst(struct vly_wire *wire, uint64_t now_ns, struct vly
 			lend(w, &frames[count++], line, word);
 	}
 	w->lent = at - w->rx.own;
-	guess(&wire->rx_ahead, step);
+	guess(&wire->rx_ahead, step, at);
 	return count;
 }
 
@@ -387,7 +394,7 @@ static void loop_tx_send(struct vly_wire *wire, uint64_t now_ns, const struct vl
 		memcpy(frames[i].data - VLY_LOOP_FRAME_AT, &word, sizeof(word));
 		lines = whole ? whole : vly_loop_lines_of(frames[i].len);
 	}
-	guess(&wire->tx_ahead, lines);
+	guess(&wire->tx_ahead, lines, tx->own);
 	/*
 	 * The index, then `sleeping`; a receiver about to sleep does `sleeping`, then the index. Pairs
 	 * with filled() and loop_arm().
@@ -439,9 +446,11 @@ static bool loop_arm(struct vly_wire *wire, uint64_t now_ns, bool tx_wanted)
 		atomic_store_explicit(&w->tx.ring->blocked, 1, memory_order_seq_cst);
 	state = atomic_load_explicit(&w->peer.seat->state, memory_order_seq_cst);
 	life = atomic_load_explicit(&w->peer.seat->life, memory_order_seq_cst);
-	if (filled(w, UINT32_MAX, memory_order_seq_cst) == 0 &&
-	    !(tx_wanted &&
-	      (!wire->link_up || room(w, UINT32_MAX, memory_order_seq_cst) >= w->whole)) &&
+	/* either may find that the link is broken */
+	uint32_t lines = filled(w, UINT32_MAX, memory_order_seq_cst);
+	bool fits = tx_wanted && room(w, UINT32_MAX, memory_order_seq_cst) >= w->whole;
+
+	if (lines == 0 && !fits && !(tx_wanted && !wire->link_up) &&
 	    !(state == VLY_LOOP_OPEN && life != w->peer.life) &&
 	    !(state == VLY_LOOP_CLOSED && wire->link_up))
 		return true;
