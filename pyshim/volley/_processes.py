@@ -8,10 +8,13 @@ import sys
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 
 
-def _child(engine):
-    """Runs one engine; never returns."""
+def _child(engine, handlers, mask):
+    """Runs one engine, with the signal handlers and mask that the parent had; never returns."""
     status = 1
     try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         engine._attach()
         engine.run()
         engine.close()
@@ -57,20 +60,24 @@ def run(engine, processes):
         for pid in children:
             os.kill(pid, number)
 
+    # A signal that comes meanwhile ends all of them, not the parent alone: it waits until every child is known.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     try:
+        for number in PASSED_ON:
+            old[number] = signal.signal(number, pass_on)
         for _ in range(processes):
             sys.stdout.flush()
             sys.stderr.flush()
             pid = os.fork()
             if pid == 0:
-                _child(engine)
+                _child(engine, old, mask)
             children.add(pid)
-        for number in PASSED_ON:
-            old[number] = signal.signal(number, pass_on)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         bad = _wait(children)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for pid in children:
             os.kill(pid, signal.SIGKILL)
         engine.close()

@@ -1,20 +1,17 @@
 #!/usr/bin/python3
-"""test_engine.py - polling, running, stopping, clients, styles, timers and watches, the source, several processes"""
+"""test_engine.py - polling, running, stopping, clients, styles, timers and watches, the source"""
 
 import asyncio
 import contextlib
 import contextvars
 import select
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import unittest
 
 import volley
-from peers import PATIENCE_S, Thread, connect, environment, nics, poll_until, python, receive, reset
+from peers import PATIENCE_S, Thread, connect, nics, poll_until, receive, reset
 
 NICS = nics()
 WAYS = [(nic, mode) for nic in NICS for mode in ('inline', 'thread')]
@@ -543,51 +540,6 @@ class Flushing(Case):
                 self.assertEqual(done[2], b'ping')
                 for peer in peers:
                     peer.close()
-
-
-PROCESSES = '''
-import os, sys, volley
-
-class Teller:
-    def connection_made(self, transport):
-        return b"%d\\n" % os.getpid()
-    def data_received(self, transport, data):
-        transport.engine.stop()
-
-with volley.Engine(nic=sys.argv[1]) as engine:
-    listener = engine.listen("127.0.0.1:0", Teller, style="completion")
-    print(listener.sockname[1], flush=True)
-    engine.run(processes=2)
-print("over", engine.closed)
-'''
-
-
-class Processes(unittest.TestCase):
-    def test_share_a_port_and_end_with_the_parent(self):
-        for nic in NICS:
-            with self.subTest(nic=nic):
-                child = subprocess.Popen([sys.executable, '-B', '-c', PROCESSES, nic], env=environment(),
-                                         stdout=subprocess.PIPE, text=True)
-                port = int(child.stdout.readline())
-                pids = set()
-                deadline = time.monotonic() + PATIENCE_S
-                while len(pids) < 2 and time.monotonic() < deadline:
-                    with (contextlib.suppress(ConnectionError, ValueError), connect(port) as peer,
-                          peer.makefile('rb') as lines):
-                        pids.add(int(lines.readline()))
-                self.assertEqual(len(pids), 2)
-                self.assertNotIn(child.pid, pids)
-                child.send_signal(signal.SIGTERM)
-                self.assertEqual(child.communicate(timeout=PATIENCE_S)[0], 'over True\n')
-                self.assertEqual(child.returncode, 0)
-
-    def test_a_child_that_fails_ends_the_others(self):
-        code = PROCESSES.replace('b"%d\\n" % os.getpid()', 'os._exit(3)')
-        for nic in NICS:
-            with self.subTest(nic=nic):
-                done = python(code.replace('engine.run', 'import threading, socket; threading.Timer(0.5, lambda: '
-                                           'socket.create_connection(listener.sockname)).start(); engine.run'), nic)
-                self.assertIn('1 of 2 processes failed, statuses [3]', done.stderr)
 
 
 if __name__ == '__main__':
