@@ -47,14 +47,6 @@ static inline uint32_t load32(const uint8_t *p)
 	return word;
 }
 
-static inline uint64_t load64(const uint8_t *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, sizeof(word));
-	return word;
-}
-
 /* Eight bytes as they lie in memory, written as they are read. */
 static inline uint64_t bytes8(uint64_t value)
 {
@@ -79,9 +71,9 @@ static inline uint32_t plain_len(const struct vly_frame *frame, uint64_t mac)
 	if (frame->len < AT_TCP + VLY_TCP_BYTES)
 		return 0;
 	/* six bytes of address; type, version and length of the header, not TOS; no fragment of any kind, protocol */
-	uint64_t to = (load64(data) ^ mac) & bytes8(0xffffffffffff0000);
-	uint64_t type = load64(data + AT_TYPE);
-	uint64_t kind = load64(data + AT_FRAGMENT) & bytes8(0x3fff00ff00000000);
+	uint64_t to = (vly_checksum_load(data) ^ mac) & bytes8(0xffffffffffff0000);
+	uint64_t type = vly_checksum_load(data + AT_TYPE);
+	uint64_t kind = vly_checksum_load(data + AT_FRAGMENT) & bytes8(0x3fff00ff00000000);
 
 	if (to | ((type & bytes8(0xffffff0000000000)) ^ bytes8(0x0800450000000000)) |
 	    (kind ^ bytes8((uint64_t)VLY_IP_TCP << 32)))
@@ -169,7 +161,7 @@ static inline bool key_is(const struct vly_tcp *tcp, const uint8_t *data)
 {
 	const uint8_t *key = (const uint8_t *)tcp + offsetof(struct vly_tcp, raddr);
 
-	return load64(key) == load64(data + AT_ADDRESSES) &&
+	return vly_checksum_load(key) == vly_checksum_load(data + AT_ADDRESSES) &&
 	       load32(key + 8) == load32(data + AT_TCP);
 }
 
@@ -300,7 +292,7 @@ static inline uint32_t fast(struct vly_inet *inet, const struct vly_frame *frame
 {
 	const struct vly_tcp *tcp = item->tcp;
 	const uint8_t *data = item->data;
-	uint64_t seq_ack = be64toh(load64(data + AT_SEQ));
+	uint64_t seq_ack = be64toh(vly_checksum_load(data + AT_SEQ));
 	uint32_t what = load32(data + AT_TCP_OFFSET) & bytes4(WHAT_MASK);
 	bool checked = frame->flags & VLY_FRAME_CHECKED;
 

@@ -29,13 +29,30 @@ static inline void close_side(struct pair *p, unsigned side)
 	rig_close(&p->rig[side]);
 }
 
-static inline void open_pair(struct pair *p, const struct vly_loop_opts *opts, const char *more)
+static inline void make_loop(struct pair *p, const struct vly_loop_opts *opts)
 {
 	p->fd = vly_loop_make(opts);
 	cr_assert_geq(p->fd, 0);
 	cr_assert_eq(vly_loop_map_open(&p->map, p->fd), 0);
+}
+
+static inline void open_pair(struct pair *p, const struct vly_loop_opts *opts, const char *more)
+{
+	make_loop(p, opts);
 	open_side(p, 0, more);
 	open_side(p, 1, more);
+}
+
+/* What side 0 sends begins at this index. */
+static inline void open_pair_at(struct pair *p, uint32_t index)
+{
+	make_loop(p, NULL);
+	struct vly_loop_ring *ring = vly_loop_ring(&p->map, 0, 0, 0);
+
+	atomic_store(&ring->tail, index);
+	atomic_store(&ring->head, index);
+	open_side(p, 0, "");
+	open_side(p, 1, "");
 }
 
 static inline void close_pair(struct pair *p)

@@ -106,14 +106,7 @@ Test(wire_loop, an_index_that_wraps_is_as_good_as_any)
 	struct vly_frame frames[64];
 	uint32_t sent = 0, received = 0;
 
-	p.fd = vly_loop_make(NULL);
-	cr_assert_eq(vly_loop_map_open(&p.map, p.fd), 0);
-	struct vly_loop_ring *ring = vly_loop_ring(&p.map, 0, 0, 0);
-
-	atomic_store(&ring->tail, UINT32_MAX - 100);
-	atomic_store(&ring->head, UINT32_MAX - 100);
-	open_side(&p, 0, "");
-	open_side(&p, 1, "");
+	open_pair_at(&p, UINT32_MAX - 100);
 	while (received < 3000) {
 		sent += wire_send(p.wire[0], p.wire[1]->mac, 64, sent, 50, 0);
 		uint32_t got = wire_receive(p.wire[1], frames, 64, 0);
@@ -246,8 +239,7 @@ Test(wire_loop, what_was_sent_before_the_other_side_opens_waits_for_it)
 	struct vly_frame frames[8];
 	uint8_t mac[6] = {2, 0x10, 0, 0, 1, 1};
 
-	p.fd = vly_loop_make(NULL);
-	cr_assert_eq(vly_loop_map_open(&p.map, p.fd), 0);
+	make_loop(&p, NULL);
 	open_side(&p, 0, "");
 	cr_assert(p.wire[0]->link_up);
 	cr_assert_eq(wire_send(p.wire[0], mac, 60, 5, 3, 0), 3);

@@ -152,8 +152,7 @@ static void check_below(uint32_t mtu)
 	struct vly_frame frames[64];
 	char text[128];
 
-	p.fd = vly_loop_make(&(struct vly_loop_opts){.mtu = mtu, .slots = 64});
-	cr_assert_eq(vly_loop_map_open(&p.map, p.fd), 0);
+	make_loop(&p, &(struct vly_loop_opts){.mtu = mtu, .slots = 64});
 	snprintf(text, sizeof(text), "inet:impair,loop,fd=%d,side=0", p.fd);
 	rig_open(&above, text, 1);
 	struct vly_wire *wire = rig_wire(&above, 0);
@@ -224,14 +223,7 @@ Test(wire_loop_packed, an_index_that_wraps_is_as_good_as_any)
 	struct vly_frame frames[64];
 	uint32_t sent = 0, received = 0;
 
-	p.fd = vly_loop_make(NULL);
-	cr_assert_eq(vly_loop_map_open(&p.map, p.fd), 0);
-	struct vly_loop_ring *ring = vly_loop_ring(&p.map, 0, 0, 0);
-
-	atomic_store(&ring->tail, UINT32_MAX - 100);
-	atomic_store(&ring->head, UINT32_MAX - 100);
-	open_side(&p, 0, "");
-	open_side(&p, 1, "");
+	open_pair_at(&p, UINT32_MAX - 100);
 	while (received < 3000) {
 		sent += send_packed(p.wire[0], p.wire[1]->mac, lens, 1, sent, 50);
 		uint32_t got = wire_receive(p.wire[1], frames, 64, 0);
