@@ -275,6 +275,9 @@ static void judge(struct live *live)
 	doubt_speed(r, "load", &o->load_cpus, &live->load_before, &live->load_after);
 	if (live->spec->kind != TRIAL_GENERATOR)
 		judge_total(live);
+	if (live->spec->kind == TRIAL_CEILING && isnan(live->trial->generator_pace))
+		doubt_reason(r, RUN_INVALID,
+			     "the consumer made no room in the window: it did not get its CPU");
 	if (r->status == RUN_OK && r->window_s > 0)
 		r->rate_msg_per_s = live->trial->consumed / r->window_s;
 }

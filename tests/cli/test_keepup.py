@@ -53,7 +53,8 @@ class Keepup(VolleyTest):
             self.assertEqual(answer['status'], 'ok', answer)
         for run in runs:
             self.assertIn(run['status'], ('ok', 'invalid'), run)
-            self.assertFalse([reason for reason in run['reasons'] if 'the speed of' not in reason], run)
+            self.assertFalse([reason for reason in run['reasons']
+                              if not reason.startswith('the speed of') and 'made no room' not in reason], run)
             # in its whole life: on a crowded machine a short window may pass without the consumer
             self.assertGreater(run['keepup']['delivered'], 0, run)
 
@@ -93,9 +94,7 @@ class Answers(Keepup):
         self.assertEqual([run['keepup']['trial'] for run in runs[:3]], ['generator', 'ceiling', 'search'])
         self.assertGreater(runs[0]['rate_msg_per_s'], 0)
         self.assertIsNone(runs[0]['keepup']['generator_pace_msg_per_s'])
-        # on a crowded machine a short window may pass without the consumer: then the ring stays full, nothing is put
-        if runs[1]['keepup']['consumed']:
-            self.assertGreater(runs[1]['keepup']['generator_pace_msg_per_s'], 0)
+        self.assertGreater(runs[1]['keepup']['generator_pace_msg_per_s'], 0)
         self.assertIn('The generator can offer', done.out)
         for answer in self.answers:
             self.assertEqual(answer['status'], 'ok')
